@@ -1,0 +1,202 @@
+// Times whole training steps of a model on one fixed batch: forward, backward, optimizer. See
+// bench/README.md.
+
+#include <sys/resource.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <ctime>
+#include <nlohmann/json.hpp>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "framework/progress.h"
+#include "framework/trainer.h"
+#include "kernels/cpu/parallel.h"
+#include "kernels/philox.h"
+#include "models/cnn.h"
+#include "models/mlp.h"
+#include "models/training_run.h"
+#include "schedulers/schedules.h"
+
+namespace {
+
+using namespace flyball;
+
+struct Options {
+  std::string model = "cnn";
+  int64_t batch = 64;
+  int threads = 1;
+  double seconds = 5;
+  std::string schedule = "constant";
+  bool json = false;
+};
+
+// Process time for one thread, which other programs on the machine do not disturb; wall time for
+// more.
+double now(bool wall) {
+  timespec time{};
+  clock_gettime(wall ? CLOCK_MONOTONIC : CLOCK_PROCESS_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+}
+
+int64_t page_faults() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return usage.ru_minflt;
+}
+
+// Milliseconds of each phase of one step.
+struct StepTime {
+  double forward = 0, backward = 0, optimizer = 0;
+  double total() const { return forward + backward + optimizer; }
+};
+
+double quantile(std::vector<double> values, double q) {
+  std::sort(values.begin(), values.end());
+  return values[static_cast<size_t>(q * static_cast<double>(values.size() - 1) + 0.5)];
+}
+
+template <class Member>
+double median_of(const std::vector<StepTime>& times, Member member) {
+  std::vector<double> values;
+  for (const StepTime& time : times) values.push_back(member(time));
+  return quantile(values, 0.5);
+}
+
+// A network on one fixed batch of random images.
+class Workload {
+ public:
+  explicit Workload(const Options& options)
+      : options_(options),
+        init_(stream_, 1),
+        model_(options.model == "mlp" ? make_model<Mlp>(init_, Mlp::complex())
+                                      : make_model<Cnn>(init_)),
+        arena_(stream_, *model_.module),
+        rate_(stream_, make_rule(options.schedule, 1e-3)),
+        adam_(stream_, arena_, rate_) {
+    const int64_t pixels = options.batch * 28 * 28;
+    std::vector<float> x(static_cast<size_t>(pixels));
+    for (int64_t i = 0; i < pixels; ++i) {
+      const PhiloxWords words = philox_at(static_cast<uint64_t>(i), 0, 0, 7);
+      x[static_cast<size_t>(i)] =
+          3.4F * (uniform_float(words.word[0]) + uniform_float(words.word[1]) - 1);
+    }
+    std::vector<int32_t> labels(static_cast<size_t>(options.batch));
+    for (size_t i = 0; i < labels.size(); ++i) labels[i] = static_cast<int32_t>(i * 7 % 10);
+    x_ = Tensor::from_host(stream_, {options.batch, 28, 28, 1}, std::span<const float>(x));
+    labels_ = Tensor::from_host(stream_, {options.batch}, std::span<const int32_t>(labels));
+  }
+
+  StepTime step() {
+    const bool wall = options_.threads > 1;
+    const Context context{.stream = stream_, .training = true, .seed = 1, .step = rate_.step()};
+    const double start = now(wall);
+    const CrossEntropy entropy =
+        softmax_cross_entropy(context, model_.forward(context, Variable(x_)), labels_);
+    const double forward_done = now(wall);
+    entropy.loss.backward(stream_);
+    const double backward_done = now(wall);
+    result_ = {entropy.loss.value(), entropy.correct, options_.batch};
+    adam_.enqueue_step(result_, rate_, stream_);
+    const double end = now(wall);
+    return {1e3 * (forward_done - start), 1e3 * (backward_done - forward_done),
+            1e3 * (end - backward_done)};
+  }
+
+  int64_t parameters() { return parameter_count(*model_.module); }
+
+ private:
+  Options options_;
+  Stream stream_;
+  Initializer init_;
+  Model model_;
+  ParameterArena arena_;
+  LearningRate rate_;
+  Adam adam_;
+  Tensor x_, labels_;
+  StepResult result_;
+};
+
+template <class Step>
+std::vector<StepTime> repeat(Step step, double seconds, size_t at_least) {
+  std::vector<StepTime> times;
+  const double end = now(true) + seconds;
+  while (now(true) < end || times.size() < at_least) times.push_back(step());
+  return times;
+}
+
+int run_bench(const Options& options) {
+  cpu::set_threads(options.threads);
+  Workload workload(options);
+  const auto step = [&] { return workload.step(); };
+  repeat(step, std::min(3.0, options.seconds / 3), 3);
+  const int64_t faults = page_faults();
+  const std::vector<StepTime> times = repeat(step, options.seconds, 5);
+  const double faults_per_step =
+      static_cast<double>(page_faults() - faults) / static_cast<double>(times.size());
+
+  std::vector<double> totals;
+  for (const StepTime& time : times) totals.push_back(time.total());
+  const double step_ms = quantile(totals, 0.5);
+  nlohmann::ordered_json line{
+      {"implementation", "flyball"},
+      {"model", options.model},
+      {"batch", options.batch},
+      {"threads", options.threads},
+      {"clock", options.threads == 1 ? "cpu" : "wall"},
+      {"schedule", options.schedule},
+      {"steps", times.size()},
+      {"step_ms", step_ms},
+      {"step_ms_min", quantile(totals, 0)},
+      {"step_ms_p10", quantile(totals, 0.1)},
+      {"step_ms_p90", quantile(totals, 0.9)},
+      {"forward_ms", median_of(times, [](const StepTime& t) { return t.forward; })},
+      {"backward_ms", median_of(times, [](const StepTime& t) { return t.backward; })},
+      {"optimizer_ms", median_of(times, [](const StepTime& t) { return t.optimizer; })},
+      {"samples_per_second", 1e3 * static_cast<double>(options.batch) / step_ms},
+      {"peak_rss_mb", static_cast<double>(peak_memory_bytes()) / (1024 * 1024)},
+      {"page_faults_per_step", faults_per_step},
+      {"parameters", workload.parameters()}};
+  if (options.json) {
+    std::printf("%s\n", line.dump().c_str());
+    return 0;
+  }
+  std::printf("%s, batch %lld, %d thread%s, %zu steps (%s time)\n", options.model.c_str(),
+              static_cast<long long>(options.batch), options.threads,
+              options.threads == 1 ? "" : "s", times.size(),
+              options.threads == 1 ? "process" : "wall");
+  for (const char* key :
+       {"step_ms", "step_ms_p10", "step_ms_p90", "forward_ms", "backward_ms", "optimizer_ms",
+        "samples_per_second", "peak_rss_mb", "page_faults_per_step"}) {
+    if (line.contains(key)) std::printf("  %-22s %.3f\n", key, line[key].get<double>());
+  }
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Options options;
+  CLI::App app("Times whole training steps of a model on one fixed batch.", "bench_training");
+  app.add_option("--model", options.model, "mlp or cnn")
+      ->check(CLI::IsMember({"mlp", "cnn"}))
+      ->capture_default_str();
+  app.add_option("--batch", options.batch)->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--threads", options.threads)->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--seconds", options.seconds, "of measuring, after a warm-up")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--schedule", options.schedule, "learning-rate rule")
+      ->check(CLI::IsMember(schedule_names()))
+      ->capture_default_str();
+  app.add_flag("--json", options.json, "print one JSON line");
+  CLI11_PARSE(app, argc, argv);
+  try {
+    return run_bench(options);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "bench_training: %s\n", error.what());
+    return 1;
+  }
+}

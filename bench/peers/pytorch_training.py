@@ -1,0 +1,188 @@
+#!/usr/bin/env python3
+"""Times whole training steps of a model in eager PyTorch on the CPU; prints one JSON line.
+
+The models, the batch and Adam's settings are those of bench_training. Environment variables that tune malloc are the
+caller's business (bench/compare_with_pytorch sets them).
+"""
+import argparse
+import json
+import os
+import re
+import resource
+import statistics
+import time
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("--model", choices=["mlp", "cnn", "bilstm", "resnet18"], required=True)
+parser.add_argument("--batch", type=int, default=64)
+parser.add_argument("--threads", type=int, default=1)
+parser.add_argument("--seconds", type=float, default=5)
+parser.add_argument("--optimizer-only", action="store_true", help="time Adam alone")
+parser.add_argument("--layout", choices=["auto", "nchw", "nhwc"], default="auto",
+                    help="of images; auto: nhwc (channels_last), the faster one")
+parser.add_argument("--adam", choices=["auto", "single", "foreach", "fused"], default="auto",
+                    help="auto: fused where PyTorch has it for the CPU, else single")
+arguments = parser.parse_args()
+# A BLAS with a thread pool of its own reads these when it is loaded, whatever PyTorch's thread count is.
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[variable] = str(arguments.threads)
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+CLOCK = time.process_time if arguments.threads == 1 else time.perf_counter
+
+
+def mlp():
+    return nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU(),
+                         nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 10))
+
+
+def cnn():
+    return nn.Sequential(nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.ReLU(),
+                         nn.MaxPool2d(2), nn.Dropout(0.25), nn.Flatten(),
+                         nn.Linear(9216, 128), nn.ReLU(), nn.Linear(128, 10))
+
+
+class BiLstm(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(20000, 100)
+        self.lstm = nn.LSTM(100, 128, bidirectional=True, batch_first=True)
+        self.head = nn.Linear(256, 2)
+
+    def forward(self, tokens):
+        hidden, _ = self.lstm(self.embedding(tokens))
+        return self.head(hidden.mean(1))
+
+
+class Block(nn.Module):
+    def __init__(self, c, k, stride):
+        super().__init__()
+        self.conv1 = nn.Conv2d(c, k, 3, stride, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(k)
+        self.conv2 = nn.Conv2d(k, k, 3, 1, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(k)
+        self.shortcut = nn.Sequential()
+        if stride != 1 or c != k:
+            self.shortcut = nn.Sequential(nn.Conv2d(c, k, 1, stride, bias=False), nn.BatchNorm2d(k))
+
+    def forward(self, x):
+        y = F.relu(self.norm1(self.conv1(x)))
+        return F.relu(self.norm2(self.conv2(y)) + self.shortcut(x))
+
+
+def resnet18():
+    layers, c = [nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU()], 64
+    for k, stride in ((64, 1), (128, 2), (256, 2), (512, 2)):
+        layers += [Block(c, k, stride), Block(k, k, 1)]
+        c = k
+    return nn.Sequential(*layers, nn.AvgPool2d(4), nn.Flatten(), nn.Linear(512, 10))
+
+
+def make_model_and_batch(name, n):
+    """The network, inputs and labels."""
+    model = {"mlp": mlp, "cnn": cnn, "bilstm": BiLstm, "resnet18": resnet18}[name]().train()
+    if name == "bilstm":
+        return model, torch.randint(0, 20000, (n, 200)), torch.randint(0, 2, (n,))
+    x = torch.randn(n, *{"mlp": (784,), "cnn": (1, 28, 28), "resnet18": (3, 32, 32)}[name])
+    if name != "mlp" and arguments.layout != "nchw":
+        model = model.to(memory_format=torch.channels_last)
+        x = x.contiguous(memory_format=torch.channels_last)
+    return model, x, torch.randint(0, 10, (n,))
+
+
+def make_adam(model):
+    kind = arguments.adam
+    if kind == "auto":
+        version = tuple(int(part) for part in torch.__version__.split(".")[:2])
+        kind = "fused" if version >= (2, 4) else "single"
+    options = {"fused": {"fused": True}}.get(kind, {"foreach": kind == "foreach"})
+    return torch.optim.Adam(model.parameters(), lr=1e-3, **options), kind
+
+
+def blas_name():
+    """What computes PyTorch's matrix products: a slow reference BLAS makes every comparison worthless."""
+    built_with = re.search(r"BLAS_INFO=(\w+)", torch.__config__.show())
+    if built_with and built_with[1] != "generic":
+        return built_with[1]
+    with open("/proc/self/maps") as maps:
+        names = {os.path.basename(line.split()[-1]) for line in maps if "numpy" not in line}
+    names = sorted(name for name in names if re.match(r"lib(openblas|blis|mkl|atlas)", name))
+    return names[0] if names else "reference"
+
+
+def measure(step, seconds):
+    """Times `step`, which returns the readings of the clock at its boundaries, after a warm-up."""
+    def repeat(duration, at_least):
+        readings, end = [], time.perf_counter() + duration
+        while time.perf_counter() < end or len(readings) < at_least:
+            readings.append(step())
+        return readings
+
+    repeat(min(3, seconds / 3), 3)
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    cpu, wall = time.process_time(), time.perf_counter()
+    readings = repeat(seconds, 5)
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    milliseconds = [[1e3 * (b - a) for a, b in zip(r, r[1:])] for r in readings]
+    return milliseconds, {
+        "peak_rss_mb": round(usage.ru_maxrss / 1024, 1),
+        "page_faults_per_step": round((usage.ru_minflt - faults) / len(readings), 2),
+        "cpu_per_wall": round(cpu / wall, 3),
+    }
+
+
+def main():
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(0)
+    model, x, labels = make_model_and_batch(arguments.model, arguments.batch)
+    adam, adam_kind = make_adam(model)
+
+    def training_step():
+        start = CLOCK()
+        adam.zero_grad(set_to_none=True)
+        loss = F.cross_entropy(model(x), labels)
+        forward_done = CLOCK()
+        loss.backward()
+        backward_done = CLOCK()
+        adam.step()
+        return start, forward_done, backward_done, CLOCK()
+
+    def optimizer_step():
+        start = CLOCK()
+        adam.step()
+        return start, CLOCK()
+
+    if arguments.optimizer_only:
+        training_step()
+    phases, usage = measure(optimizer_step if arguments.optimizer_only else training_step,
+                            arguments.seconds)
+    totals = sorted(sum(times) for times in phases)
+    medians = [round(statistics.median(column), 4) for column in zip(*phases)]
+    names = ["optimizer_ms"] if len(medians) == 1 else ["forward_ms", "backward_ms", "optimizer_ms"]
+    step_ms = statistics.median(totals)
+    print(json.dumps({
+        "implementation": "pytorch",
+        "model": arguments.model,
+        "batch": arguments.batch,
+        "threads": arguments.threads,
+        "clock": "cpu" if CLOCK is time.process_time else "wall",
+        "steps": len(totals),
+        "step_ms": round(step_ms, 4),
+        "step_ms_min": round(totals[0], 4),
+        "step_ms_p10": round(totals[len(totals) // 10], 4),
+        "step_ms_p90": round(totals[len(totals) * 9 // 10], 4),
+        **dict(zip(names, medians)),
+        "samples_per_second": round(1e3 * arguments.batch / step_ms, 1),
+        **usage,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "torch": torch.__version__,
+        "blas": blas_name(),
+        "adam": adam_kind,
+    }))
+
+
+main()

@@ -1,0 +1,83 @@
+#include "framework/trainer.h"
+
+#include <chrono>
+
+namespace flyball {
+
+Trainer::Trainer(const Stream& stream, ForwardFunction forward, Optimizer& optimizer,
+                 LearningRate& rate, const TrainerOptions& options)
+    : stream_(stream),
+      forward_(std::move(forward)),
+      optimizer_(optimizer),
+      rate_(rate),
+      options_(options),
+      log_(rate) {
+  if (options.drain_every < 1 || options.drain_every > LearningRate::kLogCapacity) {
+    throw Error(str("trainer: drain_every is ", options.drain_every, ", expected 1 to ",
+                    LearningRate::kLogCapacity));
+  }
+}
+
+void Trainer::step(const Batch& batch) {
+  const Context context{
+      .stream = stream_, .training = true, .seed = options_.seed, .step = rate_.step()};
+  const Variable logits = forward_(context, Variable(batch.x));
+  const CrossEntropy entropy =
+      softmax_cross_entropy(context, logits, batch.labels, options_.label_smoothing);
+  entropy.loss.backward(stream_);
+  result_ = {.loss = entropy.loss.value(), .correct = entropy.correct, .rows = batch.count};
+  optimizer_.enqueue_step(result_, rate_, stream_);
+}
+
+void Trainer::fit(DataLoader& training, DataLoader* validation, int64_t epochs,
+                  TrainingObserver& observer) {
+  const int64_t steps_per_epoch = training.batches_per_epoch();
+  int64_t steps = 0;
+  for (int64_t epoch = 0; epoch < epochs; ++epoch) {
+    for (int64_t i = 0; i < steps_per_epoch; ++i) {
+      step(training.next());
+      ++steps;
+      if (steps % options_.drain_every == 0 || i + 1 == steps_per_epoch) {
+        observer.on_steps(log_.drain(stream_), steps_per_epoch);
+      }
+    }
+    if (validation == nullptr) continue;
+    const Evaluation evaluation = evaluate(*validation, "validation");
+    rate_.set_validation(stream_, evaluation.loss, evaluation.accuracy);
+    observer.on_evaluation(evaluation, steps, epoch + 1);
+  }
+}
+
+Evaluation Trainer::evaluate(DataLoader& loader, const std::string& split) {
+  return flyball::evaluate(stream_, forward_, loader, split);
+}
+
+Evaluation evaluate(const Stream& stream, const ForwardFunction& forward, DataLoader& loader,
+                    const std::string& split) {
+  const NoGradient no_gradient;
+  const Context context{.stream = stream};
+  const auto start = std::chrono::steady_clock::now();
+  Evaluation evaluation{
+      .split = split, .samples = loader.samples(), .steps = loader.batches_per_epoch()};
+  // Every batch leaves its figures on the device; they are read once all are enqueued.
+  std::vector<StepResult> results;
+  loader.seek(0, 0);
+  for (int64_t i = 0; i < evaluation.steps; ++i) {
+    const Batch batch = loader.next();
+    const CrossEntropy entropy =
+        softmax_cross_entropy(context, forward(context, Variable(batch.x)), batch.labels);
+    results.push_back(
+        {.loss = entropy.loss.value(), .correct = entropy.correct, .rows = batch.count});
+  }
+  for (const StepResult& result : results) {
+    evaluation.loss += result.loss.item(stream) * static_cast<double>(result.rows);
+    evaluation.accuracy += result.correct.item(stream);
+  }
+  evaluation.loss /= static_cast<double>(evaluation.samples);
+  evaluation.accuracy /= static_cast<double>(evaluation.samples);
+  evaluation.seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return evaluation;
+}
+
+}  // namespace flyball

@@ -1,0 +1,71 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "framework/data_loader.h"
+#include "framework/module.h"
+#include "framework/ops.h"
+#include "framework/optimizer.h"
+#include "framework/step_log.h"
+
+namespace flyball {
+
+// One evaluation of a data split.
+struct Evaluation {
+  std::string split;  // "validation", "test"
+  int64_t samples = 0, steps = 0;
+  double loss = 0;      // mean over the samples
+  double accuracy = 0;  // 0..1
+  double seconds = 0;
+};
+
+// Told about a run as it goes, on the training thread, outside the steps.
+class TrainingObserver {
+ public:
+  virtual ~TrainingObserver() = default;
+  virtual void on_steps(const std::vector<StepRecord>&, int64_t /*steps_per_epoch*/) {}
+  virtual void on_evaluation(const Evaluation&, int64_t /*step*/, int64_t /*epoch*/) {}
+};
+
+// The model as the trainer sees it: logits of a batch.
+using ForwardFunction = std::function<Variable(const Context& context, const Variable& x)>;
+
+struct TrainerOptions {
+  uint64_t seed = 0;
+  double label_smoothing = 0;
+  int64_t drain_every = 50;  // steps between two looks at the step log
+};
+
+// Trains a classifier with softmax cross entropy. A step only enqueues: forward, backward,
+// optimizer with the learning-rate rule. The step log is drained every `drain_every` steps and at
+// the end of an epoch.
+class Trainer {
+ public:
+  Trainer(const Stream& stream, ForwardFunction forward, Optimizer& optimizer, LearningRate& rate,
+          const TrainerOptions& options = {});
+
+  void step(const Batch& batch);
+  // Epochs of the loader's batches; after each epoch the validation split, where there is one.
+  void fit(DataLoader& training, DataLoader* validation, int64_t epochs,
+           TrainingObserver& observer);
+  Evaluation evaluate(DataLoader& loader, const std::string& split);
+  const StepResult& last_result() const { return result_; }
+
+ private:
+  const Stream& stream_;
+  ForwardFunction forward_;
+  Optimizer& optimizer_;
+  LearningRate& rate_;
+  TrainerOptions options_;
+  StepLog log_;
+  StepResult result_;
+};
+
+// Scores a split without a trainer. The loader must not shuffle endlessly elsewhere: it is read
+// from its start for one epoch.
+Evaluation evaluate(const Stream& stream, const ForwardFunction& forward, DataLoader& loader,
+                    const std::string& split);
+
+}  // namespace flyball

@@ -1,0 +1,62 @@
+#pragma once
+
+#include <cstdint>
+
+namespace flyball {
+
+// x: [n, h, w, c], filters: [k, r, s, c], y: [n, p, q, k]; the same stride and zero padding on both
+// axes.
+struct Conv2dShape {
+  int64_t n = 0, h = 0, w = 0, c = 0;
+  int64_t k = 0, r = 0, s = 0;
+  int64_t stride = 1, padding = 0;
+  int64_t p() const { return (h + 2 * padding - r) / stride + 1; }
+  int64_t q() const { return (w + 2 * padding - s) / stride + 1; }
+};
+
+// y[n,p,q,k] = relu?(sum_{r,s,c} x[n, p*stride + r - padding, q*stride + s - padding, c] *
+// filters[k,r,s,c]
+//              + bias[k]?)      (cross-correlation, as every deep-learning framework defines it)
+// bias may be null. Sums in T. y aliases nothing.
+template <class T>
+struct Conv2dForward {
+  const T* x = nullptr;
+  const T* filters = nullptr;
+  const T* bias = nullptr;
+  T* y = nullptr;
+  Conv2dShape shape;
+  bool relu = false;
+};
+
+// dx (+)= the gradient of sum(y * dy) with respect to x, for the convolution without ReLU.
+template <class T>
+struct Conv2dBackwardData {
+  const T* dy = nullptr;
+  const T* filters = nullptr;
+  T* dx = nullptr;
+  Conv2dShape shape;
+  bool accumulate = false;
+};
+
+// dfilters (+)= the gradient of sum(y * dy) with respect to the filters, for the convolution
+// without ReLU. The batch is summed in fixed groups in a fixed order: the same bits for every
+// thread count.
+template <class T>
+struct Conv2dBackwardWeights {
+  const T* x = nullptr;
+  const T* dy = nullptr;
+  T* dfilters = nullptr;
+  Conv2dShape shape;
+  bool accumulate = false;
+};
+
+namespace cpu {
+template <class T>
+void conv2d_forward(const Conv2dForward<T>&);
+template <class T>
+void conv2d_backward_data(const Conv2dBackwardData<T>&);
+template <class T>
+void conv2d_backward_weights(const Conv2dBackwardWeights<T>&);
+}  // namespace cpu
+
+}  // namespace flyball

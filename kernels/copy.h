@@ -1,0 +1,38 @@
+#pragma once
+
+#include <cstdint>
+
+namespace flyball {
+
+// to = from, element by element, converted with C++ rules (f64 to f32 rounds to nearest even).
+template <class From, class To>
+struct Cast {
+  const From* from = nullptr;
+  To* to = nullptr;
+  int64_t count = 0;
+};
+
+// y[column, row] = x[row, column]. y must not alias x.
+template <class T>
+struct Transpose {
+  const T* x = nullptr;
+  T* y = nullptr;
+  int64_t rows = 0, columns = 0;
+};
+
+// Plain bytes, non-overlapping.
+struct Copy {
+  const void* from = nullptr;
+  void* to = nullptr;
+  int64_t bytes = 0;
+};
+
+namespace cpu {
+void copy(const Copy&);
+template <class From, class To>
+void cast(const Cast<From, To>&);
+template <class T>
+void transpose(const Transpose<T>&);
+}  // namespace cpu
+
+}  // namespace flyball

@@ -1,0 +1,17 @@
+#include "kernels/learning_rate.h"
+
+// Compiled with -ffp-contract=off: the rules give the same bits on every device.
+namespace flyball::cpu {
+
+template <class T>
+void learning_rate(const StepFeedback<T>& f) {
+  StepSignals& signals = *f.signals;
+  signals.loss = static_cast<double>(*f.loss);
+  signals.correct_fraction = static_cast<double>(*f.correct) / static_cast<double>(f.rows);
+  finish_step(*f.state, signals, f.log, f.log_capacity);
+}
+
+template void learning_rate(const StepFeedback<float>&);
+template void learning_rate(const StepFeedback<double>&);
+
+}  // namespace flyball::cpu

@@ -1,0 +1,117 @@
+#include "kernels/reduce.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "kernels/cpu/lanes.h"
+#include "kernels/cpu/pieces.h"
+#include "kernels/cpu/row_groups.h"
+#include "kernels/cpu/simd.h"
+
+namespace flyball::cpu {
+namespace {
+
+using F64 = Lanes<double>::Vector;
+
+struct AddSquares {
+  FLYBALL_INLINE void operator()(const F64& x, F64& lanes) const { lanes += x * x; }
+};
+
+// Sums over short blocks, each cleaned of non-finite elements before.
+template <class T>
+FLYBALL_INLINE double finite_squares(const T* x, int64_t count) {
+  constexpr int64_t kBlock = 512;
+  double sum = 0;
+  for (int64_t begin = 0; begin < count; begin += kBlock) {
+    const int64_t length = std::min(kBlock, count - begin);
+    alignas(64) T finite[kBlock];
+    for (int64_t i = 0; i < length; ++i) {
+      const T value = x[begin + i];
+      finite[i] = value - value == 0 ? value : T{0};
+    }
+    sum += sum_in_lanes(finite, length, AddSquares{});
+  }
+  return sum;
+}
+
+FLYBALL_SIMD double sum_of(const float* x, int64_t count) {
+  return sum_in_lanes(x, count, AddValues{});
+}
+double sum_of(const double* x, int64_t count) { return sum_in_lanes(x, count, AddValues{}); }
+
+FLYBALL_SIMD double sum_of_finite_squares(const float* x, int64_t count) {
+  return finite_squares(x, count);
+}
+double sum_of_finite_squares(const double* x, int64_t count) {
+  return finite_squares(x, count);
+}
+
+// Pieces on any thread, then their sums in order.
+template <class T, class SumPiece>
+double sum_pieces(const T* x, int64_t count, SumPiece&& sum_piece) {
+  std::vector<double> sums(static_cast<size_t>((count + kPieceElements - 1) / kPieceElements));
+  for_pieces(count, [&](int64_t begin, int64_t end) {
+    sums[static_cast<size_t>(begin / kPieceElements)] = sum_piece(x + begin, end - begin);
+  });
+  double sum = 0;
+  for (const double piece : sums) sum += piece;
+  return sum;
+}
+
+template <class T>
+FLYBALL_INLINE void add_tile(const ReduceRows<T>& a, const RowTile& tile, double* totals) {
+  const int64_t columns = tile.column_end - tile.column_begin;
+  T sums[kTileColumns] = {};
+  int64_t row = tile.row_begin;
+  for (; row + 4 <= tile.row_end; row += 4) {
+    const T* x = a.x + row * a.columns + tile.column_begin;
+    const int64_t stride = a.columns;
+    for (int64_t j = 0; j < columns; ++j) {
+      sums[j] += (x[j] + x[stride + j]) + (x[2 * stride + j] + x[3 * stride + j]);
+    }
+  }
+  for (; row < tile.row_end; ++row) {
+    const T* x = a.x + row * a.columns + tile.column_begin;
+    for (int64_t j = 0; j < columns; ++j) sums[j] += x[j];
+  }
+  for (int64_t j = 0; j < columns; ++j) totals[j] += static_cast<double>(sums[j]);
+}
+
+FLYBALL_SIMD void run_tile(const ReduceRows<float>& a, const RowTile& tile, double* totals) {
+  add_tile(a, tile, totals);
+}
+void run_tile(const ReduceRows<double>& a, const RowTile& tile, double* totals) {
+  add_tile(a, tile, totals);
+}
+
+}  // namespace
+
+template <class T>
+void reduce_sum(const ReduceSum<T>& a) {
+  const double sum =
+      sum_pieces(a.x, a.count, [](const T* x, int64_t count) { return sum_of(x, count); });
+  const double before = a.accumulate ? static_cast<double>(a.y[0]) : 0;
+  a.y[0] = static_cast<T>(before + a.alpha * sum);
+}
+
+template <class T>
+void reduce_rows(const ReduceRows<T>& a) {
+  sum_row_groups(a.rows, a.columns, a.y, a.accumulate,
+                 [&](const RowTile& tile, double* totals) { run_tile(a, tile, totals); });
+}
+
+template <class T>
+void sum_of_squares(const SumOfSquares<T>& a) {
+  const double sum = sum_pieces(
+      a.x, a.count, [](const T* x, int64_t count) { return sum_of_finite_squares(x, count); });
+  *a.y = a.accumulate ? *a.y + sum : sum;
+}
+
+template void reduce_sum(const ReduceSum<float>&);
+template void reduce_sum(const ReduceSum<double>&);
+template void reduce_rows(const ReduceRows<float>&);
+template void reduce_rows(const ReduceRows<double>&);
+template void sum_of_squares(const SumOfSquares<float>&);
+template void sum_of_squares(const SumOfSquares<double>&);
+
+}  // namespace flyball::cpu

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <new>
+
+namespace flyball::cpu {
+
+namespace detail {
+class ScratchBuffer {
+ public:
+  void* at_least(size_t bytes) {
+    if (bytes > bytes_) {
+      data_.reset();
+      bytes_ = 0;
+      data_.reset(::operator new(bytes, kAlignment));
+      bytes_ = bytes;
+    }
+    return data_.get();
+  }
+
+ private:
+  static constexpr std::align_val_t kAlignment{64};
+  struct Delete {
+    void operator()(void* data) const { ::operator delete(data, kAlignment); }
+  };
+  std::unique_ptr<void, Delete> data_;
+  size_t bytes_ = 0;
+};
+}  // namespace detail
+
+// Uninitialised memory for count elements, 64-byte aligned, owned by the calling thread and reused
+// by its next call with the same Tag: steady state allocates nothing.
+template <class Tag, class T>
+T* scratch(int64_t count) {
+  thread_local detail::ScratchBuffer buffer;
+  return static_cast<T*>(buffer.at_least(static_cast<size_t>(count) * sizeof(T)));
+}
+
+}  // namespace flyball::cpu

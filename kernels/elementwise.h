@@ -1,0 +1,94 @@
+#pragma once
+
+#include <cstdint>
+
+namespace flyball {
+
+// x = value; u8 too
+template <class T>
+struct Fill {
+  T* x = nullptr;
+  T value = 0;
+  int64_t count = 0;
+};
+
+// y (+)= alpha * x; alpha is read from device memory when alpha_pointer is given. y may be x.
+template <class T>
+struct Scale {
+  const T* x = nullptr;
+  T* y = nullptr;
+  T alpha = 1;
+  const T* alpha_pointer = nullptr;
+  int64_t count = 0;
+  bool accumulate = false;
+};
+
+// y = a + b. y may be a or b.
+template <class T>
+struct Add {
+  const T* a = nullptr;
+  const T* b = nullptr;
+  T* y = nullptr;
+  int64_t count = 0;
+};
+
+// y (+)= a * b. y may be a or b unless accumulate.
+template <class T>
+struct Multiply {
+  const T* a = nullptr;
+  const T* b = nullptr;
+  T* y = nullptr;
+  int64_t count = 0;
+  bool accumulate = false;
+};
+
+// y = max(x, 0); NaN stays NaN. y may be x.
+template <class T>
+struct ReluForward {
+  const T* x = nullptr;
+  T* y = nullptr;
+  int64_t count = 0;
+};
+
+// dx (+)= y > 0 ? dy : 0. dx may be dy unless accumulate.
+template <class T>
+struct ReluBackward {
+  const T* y = nullptr;
+  const T* dy = nullptr;
+  T* dx = nullptr;
+  int64_t count = 0;
+  bool accumulate = false;
+};
+
+// The backward pass of a fused bias + ReLU epilogue, in one read of dy:
+// dz = y > 0 ? dy : 0;  dbias (+)= sum over rows of dz.
+// y, dy, dz: [rows, columns]; dbias: [columns] or null. dz may be dy. Rows are summed in fixed
+// groups, in order.
+template <class T>
+struct BiasReluBackward {
+  const T* y = nullptr;
+  const T* dy = nullptr;
+  T* dz = nullptr;
+  T* dbias = nullptr;
+  int64_t rows = 0, columns = 0;
+  bool accumulate_dbias = false;
+};
+
+namespace cpu {
+template <class T>
+void fill(const Fill<T>&);
+template <class T>
+void scale(const Scale<T>&);
+template <class T>
+void add(const Add<T>&);
+template <class T>
+void multiply(const Multiply<T>&);
+template <class T>
+void relu_forward(const ReluForward<T>&);
+template <class T>
+void relu_backward(const ReluBackward<T>&);
+template <class T>
+void bias_relu_backward(const BiasReluBackward<T>&);
+}  // namespace cpu
+
+}  // namespace flyball

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cstdint>
+
+namespace flyball {
+
+// y[0] (+)= alpha * sum of x. Two stages in f64: fixed chunks, then the chunks in order.
+template <class T>
+struct ReduceSum {
+  const T* x = nullptr;
+  T* y = nullptr;
+  int64_t count = 0;
+  double alpha = 1;
+  bool accumulate = false;
+};
+
+// y[column] (+)= sum over rows of x[row, column]. Fixed groups of rows, then the groups in order.
+template <class T>
+struct ReduceRows {
+  const T* x = nullptr;
+  T* y = nullptr;
+  int64_t rows = 0, columns = 0;
+  bool accumulate = false;
+};
+
+// y[0] (+)= sum of x^2 in f64, the input of gradient clipping; non-finite elements count as 0, as
+// they do in the optimizers. Two stages, fixed order.
+template <class T>
+struct SumOfSquares {
+  const T* x = nullptr;
+  double* y = nullptr;
+  int64_t count = 0;
+  bool accumulate = false;
+};
+
+namespace cpu {
+template <class T>
+void reduce_sum(const ReduceSum<T>&);
+template <class T>
+void reduce_rows(const ReduceRows<T>&);
+template <class T>
+void sum_of_squares(const SumOfSquares<T>&);
+}  // namespace cpu
+
+}  // namespace flyball

@@ -1,0 +1,161 @@
+#include "models/run_options.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <iostream>
+#include <thread>
+
+#include "kernels/error.h"
+#include "schedulers/schedules.h"
+
+namespace flyball {
+namespace {
+
+void add_flags(CLI::App& app, RunOptions& options, std::string& preset) {
+  app.option_defaults()->take_last();
+  app.add_option("--data", options.data,
+                 "folder with the data set (default: the sample in the repository)");
+  app.add_option("--epochs", options.epochs, "passes over the training split")
+      ->capture_default_str();
+  app.add_option("--batch-size", options.batch_size, "samples a step")->capture_default_str();
+  app.add_option("--lr", options.learning_rate, "learning rate; adaptive takes it as a hint only")
+      ->capture_default_str();
+  app.add_option("--schedule", options.schedule, "constant, linear or adaptive")
+      ->capture_default_str();
+  app.add_option("--seed", options.seed,
+                 "of initialisation, split, order, dropout and augmentation")
+      ->capture_default_str();
+  app.add_option("--device", options.device, "cpu, cuda or cuda:INDEX")->capture_default_str();
+  app.add_option("--threads", options.threads, "CPU threads (default: one per core)");
+  app.add_option("--out", options.out, "run folder (default: runs/MODEL-DATE-TIME)");
+  app.add_flag("--overwrite", options.overwrite, "write into a folder that already holds a run");
+  app.add_option("--limit-train", options.limit_train,
+                 "use only so many training samples (default: all)");
+  app.add_option("--limit-eval", options.limit_eval,
+                 "use only so many samples of the validation and test splits (default: all)");
+  app.add_option("--validation-fraction", options.validation_fraction,
+                 "share of the training data that is held out, by seed")
+      ->capture_default_str();
+  app.add_option("--optimizer", options.optimizer, "adam or sgd (momentum 0.9)")
+      ->capture_default_str();
+  app.add_option("--weight-decay", options.weight_decay,
+                 "of weights, not of biases (decoupled with adam)")
+      ->capture_default_str();
+  app.add_option("--clip-norm", options.clip_norm, "largest norm of the whole gradient, 0: off")
+      ->capture_default_str();
+  app.add_option("--augment", options.augment,
+                 "none or flip-rotate (mirror, and rotation by up to 10 degrees)")
+      ->capture_default_str();
+  app.add_option("--label-smoothing", options.label_smoothing, "0 <= value < 1")
+      ->capture_default_str();
+  app.add_flag("--eval-only", options.eval_only,
+               "score the model of --checkpoint on the test data, train nothing");
+  app.add_option("--checkpoint", options.checkpoint,
+                 "a run folder or a model.safetensors, for --eval-only");
+  app.add_flag("--json", options.json,
+               "print the summary as one JSON line and nothing else on standard output");
+  app.add_option("--preset", preset, "flags that belong together, see below; flags beside it win");
+}
+
+std::string preset_help(const std::vector<Preset>& presets) {
+  std::string text;
+  for (const Preset& preset : presets) {
+    text += (text.empty() ? "Presets:\n  " : "  ") + preset.name + ": " + preset.what + "\n    ";
+    for (const std::string& flag : preset.flags) text += flag + ' ';
+    text += '\n';
+  }
+  return text;
+}
+
+template <class T>
+void require(const char* flag, const T& value, bool good, const char* expected) {
+  if (!good) throw Error(str(flag, " is ", value, ", expected ", expected));
+}
+
+void require_one_of(const char* flag, const std::string& value,
+                    const std::vector<std::string>& names) {
+  if (std::find(names.begin(), names.end(), value) != names.end()) return;
+  std::string list;
+  for (const std::string& name : names) list += (list.empty() ? "" : ", ") + name;
+  throw Error(str(flag, " is '", value, "', expected one of: ", list));
+}
+
+void check(const RunOptions& options, const BinaryDescription& binary) {
+  require("--epochs", options.epochs, options.epochs >= 1, "at least 1");
+  require("--batch-size", options.batch_size, options.batch_size >= 1, "at least 1");
+  require("--lr", options.learning_rate,
+          options.learning_rate > 0 && std::isfinite(options.learning_rate), "a positive number");
+  require("--threads", options.threads, options.threads >= 0 && options.threads <= 1024,
+          "1 to 1024");
+  require("--limit-train", options.limit_train, options.limit_train >= 0, "at least 0");
+  require("--limit-eval", options.limit_eval, options.limit_eval >= 0, "at least 0");
+  require("--validation-fraction", options.validation_fraction,
+          options.validation_fraction >= 0 && options.validation_fraction < 1, "0 <= value < 1");
+  require("--weight-decay", options.weight_decay,
+          options.weight_decay >= 0 && std::isfinite(options.weight_decay), "at least 0");
+  require("--clip-norm", options.clip_norm,
+          options.clip_norm >= 0 && std::isfinite(options.clip_norm), "at least 0");
+  require("--label-smoothing", options.label_smoothing,
+          options.label_smoothing >= 0 && options.label_smoothing < 1, "0 <= value < 1");
+  require_one_of("--schedule", options.schedule, schedule_names());
+  require_one_of("--optimizer", options.optimizer, {"adam", "sgd"});
+  require_one_of("--augment", options.augment, {"none", "flip-rotate"});
+  if (!binary.variants.empty()) require_one_of("--variant", options.variant, binary.variants);
+  if (options.eval_only && options.checkpoint.empty()) {
+    throw Error("--eval-only: expected --checkpoint, a run folder or a model.safetensors");
+  }
+}
+
+// One line: CLI11 reports some errors over several.
+std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+}  // namespace
+
+RunOptions parse_run_options(const BinaryDescription& binary, int argc, char** argv) {
+  RunOptions options;
+  options.model = binary.model;
+  options.epochs = binary.default_epochs;
+  std::string preset;
+  CLI::App app(binary.what, binary.model);
+  add_flags(app, options, preset);
+  if (!binary.variants.empty()) {
+    options.variant = binary.variants.front();
+    std::string names;
+    for (const std::string& variant : binary.variants)
+      names += (names.empty() ? "" : " or ") + variant;
+    app.add_option("--variant", options.variant, names)->capture_default_str();
+  }
+  app.footer(preset_help(binary.presets));
+  try {
+    app.parse(argc, argv);
+    if (!preset.empty()) {
+      const auto found =
+          std::find_if(binary.presets.begin(), binary.presets.end(),
+                       [&](const Preset& candidate) { return candidate.name == preset; });
+      if (found == binary.presets.end()) {
+        std::vector<std::string> names;
+        for (const Preset& candidate : binary.presets) names.push_back(candidate.name);
+        require_one_of("--preset", preset, names);
+      }
+      // The preset's flags first, so that the given ones win; CLI11 takes them last to first.
+      std::vector<std::string> flags(found->flags);
+      flags.insert(flags.end(), argv + 1, argv + argc);
+      std::reverse(flags.begin(), flags.end());
+      app.clear();
+      app.parse(flags);
+    }
+  } catch (const CLI::CallForHelp&) {
+    std::cout << app.help();
+    std::exit(0);
+  } catch (const CLI::ParseError& error) {
+    throw Error(str(first_line(error.what()), " (--help lists the flags)"));
+  }
+  check(options, binary);
+  if (options.threads == 0)
+    options.threads = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  return options;
+}
+
+}  // namespace flyball

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace flyball {
+
+// What the flags of a model binary say.
+struct RunOptions {
+  std::string model;    // "mnist_cnn": the binary's name
+  std::string variant;  // where the model has variants
+  std::string data;     // folder; empty: the sample in the repository
+  int64_t epochs = 3;
+  int64_t batch_size = 64;
+  double learning_rate = 1e-3;
+  std::string schedule = "adaptive";
+  uint64_t seed = 1;
+  std::string device = "cpu";
+  int threads = 0;  // 0: one per core
+  std::string out;  // run folder; empty: runs/MODEL-DATE-TIME
+  bool overwrite = false;
+  int64_t limit_train = 0, limit_eval = 0;  // samples; 0: all
+  double validation_fraction = 0.1;
+  std::string optimizer = "adam";
+  double weight_decay = 0, clip_norm = 0;
+  std::string augment = "none";
+  double label_smoothing = 0;
+  bool eval_only = false;
+  std::string checkpoint;  // with eval_only: a run folder or a .safetensors file
+  bool json = false;       // the summary as one JSON line on standard output, nothing else there
+};
+
+// Flags that a name stands for; flags given beside it win.
+struct Preset {
+  std::string name;
+  std::string what;
+  std::vector<std::string> flags;
+};
+
+// What a binary adds to the common flags.
+struct BinaryDescription {
+  std::string model;
+  std::string what;                   // one line for --help
+  std::vector<std::string> variants;  // the first is the default; empty: no --variant flag
+  int64_t default_epochs = 3;
+  std::vector<Preset> presets;
+};
+
+// Reads the command line. Prints the help and exits for --help; throws Error on anything wrong.
+RunOptions parse_run_options(const BinaryDescription& binary, int argc, char** argv);
+
+}  // namespace flyball
