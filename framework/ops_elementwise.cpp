@@ -122,13 +122,11 @@ Variable scaled_sum(const Context& context, const Variable& x, double alpha,
     dispatch_real(gradients.dy().dtype(), operation, [&](auto zero) {
       using T = decltype(zero);
       GradientTarget dx = gradients.target(0);
-      Tensor alphas = Tensor::empty(gradients.stream(), dx.tensor.shape(), dx.tensor.dtype());
-      alphas.fill(gradients.stream(), alpha);
-      run<cpu::scale<T>>(gradients.stream(), Scale<T>{.x = alphas.data<T>(),
-                                                      .y = dx.tensor.mutable_data<T>(),
-                                                      .alpha_pointer = gradients.dy().data<T>(),
-                                                      .count = alphas.count(),
-                                                      .accumulate = dx.accumulate});
+      run<cpu::fill<T>>(gradients.stream(), Fill<T>{.x = dx.tensor.mutable_data<T>(),
+                                                    .value = static_cast<T>(alpha),
+                                                    .factor = gradients.dy().data<T>(),
+                                                    .count = dx.tensor.count(),
+                                                    .accumulate = dx.accumulate});
     });
   });
 }

@@ -4,12 +4,15 @@
 
 namespace flyball {
 
-// x = value; u8 too
+// x (+)= value * *factor; factor is in device memory, null stands for 1. T may be u8 too, without
+// factor and accumulate.
 template <class T>
 struct Fill {
   T* x = nullptr;
   T value = 0;
+  const T* factor = nullptr;
   int64_t count = 0;
+  bool accumulate = false;
 };
 
 // y (+)= alpha * x; alpha is read from device memory when alpha_pointer is given. y may be x.

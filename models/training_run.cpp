@@ -11,6 +11,7 @@
 #include "framework/progress.h"
 #include "framework/run_folder.h"
 #include "framework/safetensors.h"
+#include "kernels/cpu/backend.h"
 #include "kernels/cpu/parallel.h"
 #include "schedulers/schedules.h"
 
@@ -260,6 +261,7 @@ void train(const TrainingProgram& program, RunOptions options) {
 int run_program(const TrainingProgram& program, int argc, char** argv) {
   try {
     const RunOptions options = parse_run_options(program.binary, argc, argv);
+    cpu::backend();  // reads FLYBALL_CPU_BACKEND: a wrong value is refused here
     cpu::set_threads(options.threads);
     if (options.eval_only) {
       score(program, options);

@@ -1,7 +1,6 @@
 #include "kernels/elementwise.h"
 
 #include <algorithm>
-#include <vector>
 
 #include "kernels/cpu/pieces.h"
 #include "kernels/cpu/row_groups.h"
@@ -143,8 +142,14 @@ void run_pieces(const Arguments& a) {
 
 template <class T>
 void fill(const Fill<T>& a) {
-  for_pieces(a.count,
-             [&](int64_t begin, int64_t end) { std::fill(a.x + begin, a.x + end, a.value); });
+  const T value = a.factor != nullptr ? static_cast<T>(a.value * *a.factor) : a.value;
+  for_pieces(a.count, [&](int64_t begin, int64_t end) {
+    if (!a.accumulate) {
+      std::fill(a.x + begin, a.x + end, value);
+    } else {
+      for (int64_t i = begin; i < end; ++i) a.x[i] = static_cast<T>(a.x[i] + value);
+    }
+  });
 }
 
 template <class T>

@@ -9,15 +9,20 @@
 
 namespace flyball::adaptive {
 
-// A learning rate that finds its own size; schedulers/README.md has the maths and what was
-// measured. Probe: from a low start the rate rises by 10^(1/20) a step until the cosine of <g_t,
-// u_{t-1}> falls to half of its highest value (the curvature test of the strong Wolfe conditions)
-// or the loss rises. That fixes the peak. Run: rate = amplitude * (1 - f), f: share of the steps
-// after the probe that is done; without a horizon the amplitude alone. It grows while the cosine is
-// significantly positive and is cut when the loss rises, without a horizon also when the loss
-// stays. Guard: an exploding loss, or several in a row that are not finite, go back to the snapshot
-// with a fifth of the rate. The user's rate only moves the start. Horizon and window are fixed at
-// the first finite loss.
+// A learning rate that finds its own size; schedulers/README.md has the maths and measurements.
+//
+// Probe: from a low start the rate rises by 10^(1/20) a step until the cosine of <g_t, u_{t-1}>
+// falls to half of its highest value (the curvature test of the strong Wolfe conditions) or the
+// loss rises. That fixes the peak.
+//
+// Run: rate = amplitude * (1 - f), f: share of the steps after the probe that is done; without a
+// horizon the amplitude alone. It grows while the cosine is significantly positive and is cut when
+// the loss rises, without a horizon also when the loss stays.
+//
+// Guard: an exploding loss, or several in a row that are not finite, go back to the snapshot with a
+// fifth of the rate.
+//
+// The user's rate only moves the start. Horizon and window are fixed at the first finite loss.
 struct AdaptiveRule {
   AdaptiveOptions options;
 
@@ -121,7 +126,11 @@ struct AdaptiveRule {
       probe_limit = horizon / kShortestProbeShare;
     }
     int64_t factors = 0;
-    for (double r = rate; r < kCustomaryRate; r *= kRampFactor) factors += 1;
+    double reached = rate;
+    while (reached < kCustomaryRate) {
+      reached *= kRampFactor;
+      factors += 1;
+    }
     const int64_t ramp_steps = probe_limit > 1 ? probe_limit : 1;
     ramp_strides = static_cast<int32_t>((factors + ramp_steps - 1) / ramp_steps);
     if (ramp_strides < 1) ramp_strides = 1;

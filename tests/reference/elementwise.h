@@ -6,7 +6,9 @@
 namespace flyball::reference {
 
 inline void fill(const Fill<double>& a) {
-  for (int64_t i = 0; i < a.count; ++i) a.x[i] = a.value;
+  for (int64_t i = 0; i < a.count; ++i) {
+    a.x[i] = (a.accumulate ? a.x[i] : 0) + a.value * (a.factor != nullptr ? *a.factor : 1);
+  }
 }
 
 inline void scale(const Scale<double>& a) {
