@@ -50,7 +50,7 @@ Adam::Adam(const Stream& stream, ParameterArena& arena, const LearningRate& rate
            const AdamOptions& options)
     : arena_(arena), options_(options), m_(arena.new_buffer(stream)), v_(arena.new_buffer(stream)) {
   check_options("adam", options.weight_decay, options.clip_norm);
-  if (rolls_back(rate.kind())) snapshot_ = arena.values().clone(stream);
+  if (rolls_back(rate.kind())) snapshot_ = arena.copy_of_values(stream);
   const int64_t chunks = adam_chunks(arena.host_segments().data(), arena.segment_count());
   partial_sums_ = Tensor::empty(stream, {3 * chunks}, DType::f64);
   gradient_norm_squared_ = Tensor::zeros(stream, {1}, DType::f64);

@@ -92,6 +92,16 @@ Tensor ParameterArena::new_buffer(const Stream& stream) const {
   return Tensor::zeros(stream, values_.shape(), values_.dtype());
 }
 
+// Segment by segment: guard gaps must not be read.
+Tensor ParameterArena::copy_of_values(const Stream& stream) const {
+  Tensor copy = new_buffer(stream);
+  for (const ParameterSegment& segment : host_segments_) {
+    const Shape shape{segment.end - segment.begin};
+    copy.part(segment.begin, shape).copy_from(stream, values_.part(segment.begin, shape));
+  }
+  return copy;
+}
+
 const ParameterSegment* ParameterArena::segments() const {
   return static_cast<const ParameterSegment*>(device_segments_.raw());
 }

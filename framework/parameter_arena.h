@@ -22,7 +22,9 @@ class ParameterArena {
 
   Tensor& values() { return values_; }
   Tensor& gradients() { return gradients_; }
-  Tensor new_buffer(const Stream& stream) const;  // zeros, as large as values(): moments, snapshots
+  // Buffers as large as values(): zeros for moments, a copy of the values for snapshots.
+  Tensor new_buffer(const Stream& stream) const;
+  Tensor copy_of_values(const Stream& stream) const;
   DType dtype() const { return values_.dtype(); }
 
   const ParameterSegment* segments() const;  // device memory

@@ -7,16 +7,19 @@ namespace flyball {
 namespace fs = std::filesystem;
 
 RunFolder::RunFolder(fs::path folder, bool overwrite) : folder_(std::move(folder)) {
-  if (fs::exists(folder_ / "config.json") && !overwrite) {
+  std::error_code failure;
+  if (fs::exists(folder_ / "config.json", failure) && !overwrite) {
     throw Error(str("--out: ", folder_.string(),
                     " already holds a run; choose another folder or pass --overwrite"));
   }
-  std::error_code failure;
   fs::create_directories(folder_, failure);
   if (failure)
     throw Error(str("--out: cannot create folder ", folder_.string(), ": ", failure.message()));
   metrics_.open(folder_ / "metrics.jsonl", std::ios::trunc);
   if (!metrics_) throw Error(str("--out: cannot write into folder ", folder_.string()));
+  // What an earlier run left says nothing about this one.
+  for (const char* name : {"summary.json", "model.safetensors"})
+    fs::remove(folder_ / name, failure);
 }
 
 void RunFolder::add_steps(const std::vector<StepRecord>& records, int64_t steps_per_epoch) {
@@ -59,8 +62,11 @@ void RunFolder::write(const std::string& name, const std::string& text) const {
   std::ofstream out(temporary, std::ios::trunc);
   out << text << '\n';
   out.close();
-  if (!out) throw Error(str((folder_ / name).string(), ": cannot write"));
-  fs::rename(temporary, folder_ / name);
+  std::error_code failure, ignored;
+  if (out) fs::rename(temporary, folder_ / name, failure);
+  if (out && !failure) return;
+  fs::remove(temporary, ignored);
+  throw Error(str((folder_ / name).string(), ": cannot write"));
 }
 
 }  // namespace flyball

@@ -21,6 +21,11 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
+// Paths need not be UTF-8, JSON must be.
+std::string text_of(const Json& json, int indent = -1) {
+  return json.dump(indent, ' ', false, Json::error_handler_t::replace);
+}
+
 Json config_of(const RunOptions& options) {
   Json config{{"model", options.model}};
   if (!options.variant.empty()) config["variant"] = options.variant;

@@ -19,7 +19,7 @@ using namespace flyball::testing;
 namespace {
 
 struct RunResult {
-  std::vector<float> weights;
+  std::vector<double> weights;
   std::vector<StepRecord> records;
   Evaluation validation;
 };
@@ -53,12 +53,12 @@ RunResult train(const ImageDataset& dataset, int64_t epochs, uint64_t seed, cons
   Collect collect;
   trainer.fit(training, &validation, epochs, collect);
   arena.check_guards(run_stream);
-  return {arena.values().to_host<float>(run_stream), collect.records, collect.validation};
+  return {parameter_values(*model.module), collect.records, collect.validation};
 }
 
 bool same_bits(const RunResult& a, const RunResult& b) {
   return a.weights.size() == b.weights.size() && a.records.size() == b.records.size() &&
-         std::memcmp(a.weights.data(), b.weights.data(), a.weights.size() * sizeof(float)) == 0 &&
+         std::memcmp(a.weights.data(), b.weights.data(), a.weights.size() * sizeof(double)) == 0 &&
          std::memcmp(a.records.data(), b.records.data(), a.records.size() * sizeof(StepRecord)) ==
              0;
 }

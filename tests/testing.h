@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "framework/autograd.h"
+#include "framework/module.h"
 #include "framework/ops.h"
 #include "framework/tensor.h"
 #include "kernels/philox.h"
@@ -51,6 +52,16 @@ inline Tensor labels_of(const std::vector<int32_t>& labels) {
 inline std::vector<double> values_of(const Tensor& tensor) {
   return (tensor.dtype() == DType::f64 ? tensor : tensor.cast(stream(), DType::f64))
       .to_host<double>(stream());
+}
+
+// All parameters of a module, one after the other.
+inline std::vector<double> parameter_values(Module& module) {
+  std::vector<double> all;
+  for (const auto& parameter : parameters_of(module)) {
+    const std::vector<double> values = values_of(parameter.item->variable.value());
+    all.insert(all.end(), values.begin(), values.end());
+  }
+  return all;
 }
 
 // The text of the Error that `action` throws; empty if it throws none.

@@ -12,8 +12,6 @@
 namespace flyball::cpu {
 namespace {
 
-constexpr int64_t kBlock = 256;  // elements that T lanes add up before f64 takes over
-
 // A piece of the arena: at most kAdamChunk elements of one segment.
 struct Chunk {
   int64_t begin = 0, end = 0;
@@ -43,15 +41,15 @@ FLYBALL_INLINE T finite_or_zero(T x) {
 template <class T, bool kSums>
 FLYBALL_INLINE void update_chunk(const AdamStep<T>& a, const Factors<T>& f, const Chunk& chunk,
                                  Sums& sums) {
-  Lanes<double>::Vector gu_total = {}, gg_total = {}, uu_total = {};
+  double gu_total[kLanes] = {}, gg_total[kLanes] = {}, uu_total[kLanes] = {};
   const T kept = chunk.decay ? f.kept_by_decay : T{1};
-  for (int64_t begin = chunk.begin; begin < chunk.end; begin += kBlock) {
-    const int64_t count = std::min(kBlock, chunk.end - begin);
+  for (int64_t begin = chunk.begin; begin < chunk.end; begin += kLaneBlock) {
+    const int64_t count = std::min(kLaneBlock, chunk.end - begin);
     T* p = a.values + begin;
     T* m = a.m + begin;
     T* v = a.v + begin;
     const T* gradient = a.gradients + begin;
-    alignas(64) T g_block[kBlock], u_block[kBlock];
+    alignas(64) T g_block[kLaneBlock], u_block[kLaneBlock];
 #pragma GCC ivdep
     for (int64_t i = 0; i < count; ++i) {
       const T g = finite_or_zero(gradient[i] * f.clip);
@@ -69,20 +67,21 @@ FLYBALL_INLINE void update_chunk(const AdamStep<T>& a, const Factors<T>& f, cons
       }
     }
     if constexpr (kSums) {
-      const int64_t rounded = (count + kLanes - 1) / kLanes * kLanes;
-      for (int64_t i = count; i < rounded; ++i) g_block[i] = u_block[i] = 0;
-      typename Lanes<T>::Vector gu = {}, gg = {}, uu = {};
-      for (int64_t i = 0; i < rounded; i += kLanes) {
-        typename Lanes<T>::Vector g, u;
-        load_lanes(g_block + i, g);
-        load_lanes(u_block + i, u);
-        gu += g * u;
-        gg += g * g;
-        uu += u * u;
+      for (int64_t i = count; i < kLaneBlock; ++i) g_block[i] = u_block[i] = 0;
+      for (int64_t lane = 0; lane < kLanes; ++lane) {
+        T gu = 0, gg = 0, uu = 0;
+#pragma GCC unroll 16
+        for (int64_t i = 0; i < kLaneBlock; i += kLanes) {
+          const T g = g_block[i + lane];
+          const T u = u_block[i + lane];
+          gu += g * u;
+          gg += g * g;
+          uu += u * u;
+        }
+        gu_total[lane] += static_cast<double>(gu);
+        gg_total[lane] += static_cast<double>(gg);
+        uu_total[lane] += static_cast<double>(uu);
       }
-      add_to_f64<T>(gu, gu_total);
-      add_to_f64<T>(gg, gg_total);
-      add_to_f64<T>(uu, uu_total);
     }
   }
   if constexpr (kSums) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 namespace flyball::cpu {
 
@@ -24,7 +25,9 @@ void parallel_for(int64_t count, Body&& body) {
     return;
   }
   detail::run_parallel(
-      count, [](void* context, int64_t i) { (*static_cast<Body*>(context))(i); }, &body);
+      count,
+      [](void* context, int64_t i) { (*static_cast<std::remove_reference_t<Body>*>(context))(i); },
+      &body);
 }
 
 }  // namespace flyball::cpu

@@ -11,40 +11,30 @@
 namespace flyball::cpu {
 namespace {
 
-using F64 = Lanes<double>::Vector;
-
-struct AddSquares {
-  FLYBALL_INLINE void operator()(const F64& x, F64& lanes) const { lanes += x * x; }
-};
-
-// Sums over short blocks, each cleaned of non-finite elements before.
+// The sum of squares in f64, a short block at a time.
 template <class T>
 FLYBALL_INLINE double finite_squares(const T* x, int64_t count) {
-  constexpr int64_t kBlock = 512;
   double sum = 0;
-  for (int64_t begin = 0; begin < count; begin += kBlock) {
-    const int64_t length = std::min(kBlock, count - begin);
-    alignas(64) T finite[kBlock];
+  for (int64_t begin = 0; begin < count; begin += kLaneBlock) {
+    const int64_t length = std::min(kLaneBlock, count - begin);
+    alignas(64) double squares[kLaneBlock];
     for (int64_t i = 0; i < length; ++i) {
-      const T value = x[begin + i];
-      finite[i] = value - value == 0 ? value : T{0};
+      const double value = static_cast<double>(x[begin + i]);
+      const double finite = value - value == 0 ? value : 0;
+      squares[i] = finite * finite;
     }
-    sum += sum_in_lanes(finite, length, AddSquares{});
+    sum += sum_in_lanes(squares, length);
   }
   return sum;
 }
 
-FLYBALL_SIMD double sum_of(const float* x, int64_t count) {
-  return sum_in_lanes(x, count, AddValues{});
-}
-double sum_of(const double* x, int64_t count) { return sum_in_lanes(x, count, AddValues{}); }
+FLYBALL_SIMD double sum_of(const float* x, int64_t count) { return sum_in_lanes(x, count); }
+double sum_of(const double* x, int64_t count) { return sum_in_lanes(x, count); }
 
 FLYBALL_SIMD double sum_of_finite_squares(const float* x, int64_t count) {
   return finite_squares(x, count);
 }
-double sum_of_finite_squares(const double* x, int64_t count) {
-  return finite_squares(x, count);
-}
+double sum_of_finite_squares(const double* x, int64_t count) { return finite_squares(x, count); }
 
 // Pieces on any thread, then their sums in order.
 template <class T, class SumPiece>

@@ -17,7 +17,8 @@ struct Factors {
 };
 
 template <class T>
-FLYBALL_INLINE void update_piece(const SgdStep<T>& a, const Factors<T>& f, int64_t begin, int64_t end) {
+FLYBALL_INLINE void update_piece(const SgdStep<T>& a, const Factors<T>& f, int64_t begin,
+                                 int64_t end) {
 #pragma GCC ivdep
   for (int64_t i = begin; i < end; ++i) {
     const T clipped = a.gradients[i] * f.clip;
@@ -28,7 +29,8 @@ FLYBALL_INLINE void update_piece(const SgdStep<T>& a, const Factors<T>& f, int64
   }
 }
 
-FLYBALL_SIMD void update(const SgdStep<float>& a, const Factors<float>& f, int64_t begin, int64_t end) {
+FLYBALL_SIMD void update(const SgdStep<float>& a, const Factors<float>& f, int64_t begin,
+                         int64_t end) {
   update_piece(a, f, begin, end);
 }
 void update(const SgdStep<double>& a, const Factors<double>& f, int64_t begin, int64_t end) {

@@ -39,22 +39,28 @@ FLYBALL_INLINE float exp_not_positive(float x) {
 FLYBALL_INLINE double exp_not_positive(double x) { return std::exp(x); }
 
 template <class T>
+FLYBALL_INLINE T larger(T a, T b) {
+  return a > b ? a : b;
+}
+
+template <class T>
 FLYBALL_INLINE T largest(const T* x, int64_t count) {
-  constexpr T kLowest = -std::numeric_limits<T>::infinity();
-  T largest = kLowest;
-  int64_t i = 0;
-  if (count >= kLanes) {
-    typename Lanes<T>::Vector lanes;
-    load_lanes(x, lanes);
-    for (i = kLanes; i + kLanes <= count; i += kLanes) {
-      typename Lanes<T>::Vector values;
-      load_lanes(x + i, values);
-      lanes = values > lanes ? values : lanes;
+  T largest = -std::numeric_limits<T>::infinity();
+  int64_t begin = 0;
+  if (count >= kLaneBlock) {
+    T lanes[kLanes];
+    std::fill(lanes, lanes + kLanes, largest);
+    for (; begin + kLaneBlock <= count; begin += kLaneBlock) {
+      for (int64_t lane = 0; lane < kLanes; ++lane) {
+        T top = lanes[lane];
+#pragma GCC unroll 16
+        for (int64_t i = 0; i < kLaneBlock; i += kLanes) top = larger(x[begin + i + lane], top);
+        lanes[lane] = top;
+      }
     }
-    for (int64_t lane = 0; lane < kLanes; ++lane)
-      largest = lanes[lane] > largest ? lanes[lane] : largest;
+    for (const T top : lanes) largest = larger(top, largest);
   }
-  for (; i < count; ++i) largest = x[i] > largest ? x[i] : largest;
+  for (int64_t i = begin; i < count; ++i) largest = larger(x[i], largest);
   return largest;
 }
 
@@ -76,11 +82,11 @@ FLYBALL_INLINE double row_loss(const SoftmaxCrossEntropy<T>& a, int64_t row, uin
     const int64_t count = std::min(kBlock, a.classes - begin);
     alignas(64) T block[kBlock];
     for (int64_t i = 0; i < count; ++i) block[i] = x[begin + i] - top;
-    if (a.label_smoothing != 0) logit_sum += sum_in_lanes(block, count, AddValues{});
+    if (a.label_smoothing != 0) logit_sum += sum_in_lanes(block, count);
     const int64_t rounded = (count + kLanes - 1) / kLanes * kLanes;
     for (int64_t i = count; i < rounded; ++i) block[i] = -std::numeric_limits<T>::infinity();
     for (int64_t i = 0; i < rounded; ++i) block[i] = exp_not_positive(block[i]);
-    exp_sum += sum_in_lanes(block, rounded, AddValues{});
+    exp_sum += sum_in_lanes(block, rounded);
     if (dx != nullptr) std::copy(block, block + count, dx + begin);
   }
 
