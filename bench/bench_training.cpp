@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <ctime>
 #include <nlohmann/json.hpp>
@@ -56,13 +57,13 @@ struct StepTime {
 
 double quantile(std::vector<double> values, double q) {
   std::sort(values.begin(), values.end());
-  return values[static_cast<size_t>(q * static_cast<double>(values.size() - 1) + 0.5)];
+  return values[static_cast<size_t>(std::lround(q * static_cast<double>(values.size() - 1)))];
 }
 
 template <class Member>
 double median_of(const std::vector<StepTime>& times, Member member) {
-  std::vector<double> values;
-  for (const StepTime& time : times) values.push_back(member(time));
+  std::vector<double> values(times.size());
+  std::transform(times.begin(), times.end(), values.begin(), member);
   return quantile(values, 0.5);
 }
 
@@ -138,8 +139,9 @@ int run_bench(const Options& options) {
   const double faults_per_step =
       static_cast<double>(page_faults() - faults) / static_cast<double>(times.size());
 
-  std::vector<double> totals;
-  for (const StepTime& time : times) totals.push_back(time.total());
+  std::vector<double> totals(times.size());
+  std::transform(times.begin(), times.end(), totals.begin(),
+                 [](const StepTime& t) { return t.total(); });
   const double step_ms = quantile(totals, 0.5);
   nlohmann::ordered_json line{
       {"implementation", "flyball"},
@@ -192,9 +194,15 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember(schedule_names()))
       ->capture_default_str();
   app.add_flag("--json", options.json, "print one JSON line");
-  CLI11_PARSE(app, argc, argv);
   try {
+    app.parse(argc, argv);
     return run_bench(options);
+  } catch (const CLI::CallForHelp&) {
+    std::printf("%s", app.help().c_str());
+    return 0;
+  } catch (const CLI::ParseError& error) {
+    std::fprintf(stderr, "bench_training: %s (--help lists the flags)\n", error.what());
+    return 2;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "bench_training: %s\n", error.what());
     return 1;

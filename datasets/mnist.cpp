@@ -25,7 +25,7 @@ bool is_folder(const fs::path& path) {
 fs::path find_in(const fs::path& folder, const std::string& stem, const std::string& kind) {
   for (const char* separator : {"-", "."}) {
     for (const char* suffix : {"", ".gz"}) {
-      const fs::path path = folder / str(stem, separator, kind, suffix);
+      fs::path path = folder / str(stem, separator, kind, suffix);
       std::error_code error;
       if (fs::exists(path, error) && !fs::is_directory(path, error)) return path;
     }
@@ -96,11 +96,11 @@ fs::path mnist_sample_folder() {
   if (const char* samples = std::getenv("FLYBALL_SAMPLES"); samples != nullptr && *samples != 0) {
     return fs::path(samples) / "mnist";
   }
-  const fs::path source = fs::path(FLYBALL_SOURCE_DIR) / "datasets" / "samples" / "mnist";
+  fs::path source = fs::path(FLYBALL_SOURCE_DIR) / "datasets" / "samples" / "mnist";
   if (is_folder(source)) return source;
   std::error_code error;
   const fs::path program = fs::read_symlink("/proc/self/exe", error);
-  const fs::path installed =
+  fs::path installed =
       program.parent_path().parent_path() / "share" / "flyball" / "samples" / "mnist";
   if (!program.empty() && is_folder(installed)) return installed;
   throw Error(str("mnist sample: neither ", source.string(), " nor ", installed.string(),

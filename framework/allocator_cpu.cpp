@@ -28,8 +28,6 @@ int64_t size_class(int64_t bytes) {
 
 class CpuAllocator : public Allocator {
  public:
-  ~CpuAllocator() override { release_cached(); }
-
   void* allocate(int64_t bytes, const Stream&) override {
     const bool passthrough = allocator_is_passthrough();
     const int64_t size = passthrough ? bytes : size_class(bytes);

@@ -13,6 +13,9 @@ DataLoader::DataLoader(const Stream& stream, const Dataset& dataset, std::vector
   if (options.batch_size < 1) {
     throw Error(str("data loader: batch size is ", options.batch_size, ", expected at least 1"));
   }
+  if (options.prefetch < 0) {
+    throw Error(str("data loader: prefetch is ", options.prefetch, ", expected at least 0"));
+  }
   if (indices_.empty()) throw Error(str("data loader: no samples chosen from ", dataset.name()));
   for (int64_t index : indices_) {
     if (index >= 0 && index < dataset.size()) continue;
@@ -21,13 +24,16 @@ DataLoader::DataLoader(const Stream& stream, const Dataset& dataset, std::vector
   }
   const int64_t rows = std::min(options.batch_size, samples());
   const Shape sample = dataset.sample_shape();
+  if (sample.rank() != 1 && sample.rank() != 3) {
+    throw Error(str("data loader: a sample of ", dataset.name(), " has shape ", sample,
+                    ", expected 1 or 3 axes"));
+  }
   // The consumer holds up to two batches, the producer fills one, and `prefetch` wait.
   slots_.resize(static_cast<size_t>(options.prefetch) + 3);
   for (Slot& slot : slots_) {
-    Shape shape = sample;
-    if (sample.rank() == 1) shape = {rows, sample[0]};
-    if (sample.rank() == 3) shape = {rows, sample[0], sample[1], sample[2]};
-    slot.x = Tensor::empty(stream, shape);
+    slot.x =
+        Tensor::empty(stream, sample.rank() == 1 ? Shape{rows, sample[0]}
+                                                 : Shape{rows, sample[0], sample[1], sample[2]});
     slot.labels = Tensor::empty(stream, {rows}, DType::i32);
   }
   start();
@@ -59,10 +65,8 @@ void DataLoader::prefetch_loop() {
     changed_.wait(
         lock, [this] { return stopping_ || static_cast<int>(ready_.size()) < options_.prefetch; });
     if (stopping_) return;
-    Slot& slot = slots_[next_slot_];
-    next_slot_ = (next_slot_ + 1) % slots_.size();
     const Position position = position_;
-    position_ = after(position);
+    Slot& slot = slot_of(taken_ + ready_.size());
     lock.unlock();
     Batch batch;
     std::exception_ptr error;
@@ -77,6 +81,7 @@ void DataLoader::prefetch_loop() {
       changed_.notify_all();
       return;
     }
+    position_ = after(position);
     ready_.push_back(std::move(batch));
     changed_.notify_all();
   }
@@ -84,17 +89,17 @@ void DataLoader::prefetch_loop() {
 
 Batch DataLoader::next() {
   if (options_.prefetch == 0) {
-    Slot& slot = slots_[next_slot_];
-    next_slot_ = (next_slot_ + 1) % slots_.size();
-    const Position position = position_;
-    position_ = after(position);
-    return make(position, slot);
+    Batch batch = make(position_, slot_of(taken_));
+    position_ = after(position_);
+    ++taken_;
+    return batch;
   }
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [this] { return !ready_.empty() || error_ != nullptr; });
   if (ready_.empty()) std::rethrow_exception(error_);
   Batch batch = std::move(ready_.front());
   ready_.pop_front();
+  ++taken_;
   changed_.notify_all();
   return batch;
 }
@@ -106,6 +111,7 @@ void DataLoader::seek(int64_t epoch, int64_t index) {
   }
   stop();
   ready_.clear();
+  error_ = nullptr;
   position_ = {epoch, index};
   start();
 }

@@ -28,7 +28,8 @@ struct DataLoaderOptions {
 };
 
 // Batches of a data set's chosen samples, epoch after epoch without end; the last batch of an epoch
-// may be smaller. A batch's memory is reused: it is valid until the second next() after it.
+// may be smaller. A batch's memory is reused: it is valid until the second next() after it,
+// whatever seek() does between.
 class DataLoader {
  public:
   DataLoader(const Stream& stream, const Dataset& dataset, std::vector<int64_t> indices,
@@ -57,13 +58,14 @@ class DataLoader {
   void prefetch_loop();
   Batch make(const Position& position, Slot& slot);
   Position after(const Position& position) const;
+  Slot& slot_of(size_t batch) { return slots_[batch % slots_.size()]; }
 
   const Stream& stream_;
   const Dataset& dataset_;
   std::vector<int64_t> indices_;
   DataLoaderOptions options_;
   std::vector<Slot> slots_;
-  size_t next_slot_ = 0;  // the producer's, round robin
+  size_t taken_ = 0;  // batches that next() has returned
 
   Position position_;  // of the next batch to make
   std::mutex mutex_;

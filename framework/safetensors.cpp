@@ -37,6 +37,12 @@ DType dtype_from(const std::string& name) {
 }
 
 Shape shape_from(const std::vector<int64_t>& sizes) {
+  int64_t bytes = 8;  // of the widest element
+  for (const int64_t size : sizes) {
+    if (size > 0 && __builtin_mul_overflow(bytes, size, &bytes)) {
+      throw Error("shape with more elements than any file holds");
+    }
+  }
   switch (sizes.size()) {
     case 0:
       return {};
@@ -59,12 +65,14 @@ Shape shape_from(const std::vector<int64_t>& sizes) {
 
 nlohmann::ordered_json header_of(const NamedTensors& tensors,
                                  const std::map<std::string, std::string>& metadata) {
-  nlohmann::ordered_json header;
+  nlohmann::ordered_json header = nlohmann::ordered_json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
   int64_t offset = 0;
   for (const auto& [name, tensor] : tensors) {
-    std::vector<int64_t> sizes;
-    for (int axis = 0; axis < tensor.shape().rank(); ++axis) sizes.push_back(tensor.shape()[axis]);
+    std::vector<int64_t> sizes(static_cast<size_t>(tensor.shape().rank()));
+    for (size_t axis = 0; axis < sizes.size(); ++axis) {
+      sizes[axis] = tensor.shape()[static_cast<int>(axis)];
+    }
     header[name] = {{"dtype", format_name(tensor.dtype())},
                     {"shape", sizes},
                     {"data_offsets", {offset, offset + tensor.bytes()}}};
@@ -124,8 +132,9 @@ void write_safetensors(const std::filesystem::path& path, const NamedTensors& te
       out.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
     }
     out.close();
-    if (!out) throw Error(str(path.string(), ": cannot write"));
-    std::filesystem::rename(temporary, path);
+    std::error_code failure;
+    if (out) std::filesystem::rename(temporary, path, failure);
+    if (!out || failure) throw Error(str(path.string(), ": cannot write"));
   } catch (...) {
     std::error_code ignored;
     std::filesystem::remove(temporary, ignored);

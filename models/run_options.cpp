@@ -26,6 +26,7 @@ void add_flags(CLI::App& app, RunOptions& options, std::string& preset) {
       ->capture_default_str();
   app.add_option("--seed", options.seed,
                  "of initialisation, split, order, dropout and augmentation")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   app.add_option("--device", options.device, "cpu, cuda or cuda:INDEX")->capture_default_str();
   app.add_option("--threads", options.threads, "CPU threads (default: one per core)");
@@ -83,8 +84,10 @@ void require_one_of(const char* flag, const std::string& value,
 }
 
 void check(const RunOptions& options, const BinaryDescription& binary) {
-  require("--epochs", options.epochs, options.epochs >= 1, "at least 1");
-  require("--batch-size", options.batch_size, options.batch_size >= 1, "at least 1");
+  require("--epochs", options.epochs, options.epochs >= 1 && options.epochs <= 1000000,
+          "1 to 1000000");
+  require("--batch-size", options.batch_size,
+          options.batch_size >= 1 && options.batch_size <= 1000000000, "1 to 1000000000");
   require("--lr", options.learning_rate,
           options.learning_rate > 0 && std::isfinite(options.learning_rate), "a positive number");
   require("--threads", options.threads, options.threads >= 0 && options.threads <= 1024,
@@ -105,6 +108,9 @@ void check(const RunOptions& options, const BinaryDescription& binary) {
   if (!binary.variants.empty()) require_one_of("--variant", options.variant, binary.variants);
   if (options.eval_only && options.checkpoint.empty()) {
     throw Error("--eval-only: expected --checkpoint, a run folder or a model.safetensors");
+  }
+  if (!options.eval_only && !options.checkpoint.empty()) {
+    throw Error("--checkpoint: expected --eval-only beside it, training starts from fresh weights");
   }
 }
 

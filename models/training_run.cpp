@@ -129,9 +129,8 @@ std::unique_ptr<Optimizer> make_optimizer(const RunOptions& options, const Strea
       AdamOptions{.weight_decay = options.weight_decay, .clip_norm = options.clip_norm});
 }
 
-Evaluation evaluate_test(const TrainingProgram& program, const RunOptions& options,
-                         const Stream& stream, const Model& model) {
-  const ImageDataset test(program.load_data(options, true));
+Evaluation evaluate_test(const ImageDataset& test, const RunOptions& options, const Stream& stream,
+                         const Model& model) {
   DataLoader loader(stream, test, first_indices(test.size(), options.limit_eval),
                     {.batch_size = options.batch_size, .shuffle = false});
   return evaluate(stream, model.forward, loader, "test");
@@ -142,9 +141,12 @@ void score(const TrainingProgram& program, const RunOptions& options) {
   Initializer init(stream, options.seed);
   const Model model = program.make_model(options, init);
   const fs::path checkpoint(options.checkpoint);
-  load_model(fs::is_directory(checkpoint) ? checkpoint / "model.safetensors" : checkpoint,
-             *model.module, stream);
-  const Evaluation test = evaluate_test(program, options, stream, model);
+  std::error_code no_folder;
+  load_model(
+      fs::is_directory(checkpoint, no_folder) ? checkpoint / "model.safetensors" : checkpoint,
+      *model.module, stream);
+  const ImageDataset dataset(program.load_data(options, true));
+  const Evaluation test = evaluate_test(dataset, options, stream, model);
   const Json result{{"split", test.split},
                     {"eval_loss", test.loss},
                     {"eval_accuracy", test.accuracy},
@@ -152,7 +154,7 @@ void score(const TrainingProgram& program, const RunOptions& options) {
                     {"eval_samples_per_second", static_cast<double>(test.samples) / test.seconds},
                     {"eval_steps_per_second", static_cast<double>(test.steps) / test.seconds}};
   if (options.json) {
-    std::cout << result.dump() << '\n';
+    std::cout << text_of(result) << '\n';
     return;
   }
   std::printf("\n%s on the test data\n", options.checkpoint.c_str());
@@ -166,8 +168,14 @@ void train(const TrainingProgram& program, RunOptions options) {
   // Everything that can be refused is refused before the run folder is touched.
   const Stream stream(parse_device(options.device));
   const ImageDataset dataset(program.load_data(options, false));
+  const ImageDataset test_dataset(program.load_data(options, true));
   const Split split = split_by_seed(dataset.size(), options.validation_fraction, options.seed,
                                     options.limit_train, options.limit_eval);
+  if (split.training.empty()) {
+    throw Error(str("--validation-fraction is ", options.validation_fraction,
+                    ": no training sample is left of the ", dataset.size(), " of ",
+                    dataset.name()));
+  }
   Augmentation augmentation;
   if (options.augment == "flip-rotate")
     augmentation = {.flip_probability = 0.5, .rotation_degrees = 10};
@@ -193,7 +201,7 @@ void train(const TrainingProgram& program, RunOptions options) {
 
   if (options.out.empty()) options.out = default_folder(options.model);
   RunFolder folder(options.out, options.overwrite);
-  folder.write_config(config_of(options).dump(2));
+  folder.write_config(text_of(config_of(options), 2));
   if (!options.json) {
     std::fprintf(
         stderr, "%s: %s parameters, %s training and %s validation samples of %s, %s, %d thread%s\n",
@@ -210,7 +218,7 @@ void train(const TrainingProgram& program, RunOptions options) {
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   save_model(folder.model_file(), *model.module, stream,
              {{"model", options.model}, {"variant", options.variant}});
-  const Evaluation test = evaluate_test(program, options, stream, model);
+  const Evaluation test = evaluate_test(test_dataset, options, stream, model);
   folder.add_evaluation(test, recorder.steps, options.epochs);
   progress.on_evaluation(test);
 
@@ -235,9 +243,9 @@ void train(const TrainingProgram& program, RunOptions options) {
   summary["test_accuracy"] = test.accuracy;
   summary["peak_memory_bytes"] = peak_memory_bytes();
   summary["folder"] = folder.path().string();
-  folder.write_summary(summary.dump(2));
+  folder.write_summary(text_of(summary, 2));
   if (options.json) {
-    std::cout << summary.dump() << '\n';
+    std::cout << text_of(summary) << '\n';
     return;
   }
   std::vector<std::pair<std::string, std::string>> rows{

@@ -96,8 +96,8 @@ struct Plan {
 
 Plan make_plan(const Conv2dShape& d, const Options& options) {
   using tag = memory::format_tag;
-  constexpr auto f32 = memory::data_type::f32;
-  constexpr auto direct = algorithm::convolution_direct;
+  const auto f32 = memory::data_type::f32;
+  const auto direct = algorithm::convolution_direct;
   const memory::dims filter_dims{d.k, d.c, d.r, d.s}, strides{d.stride, d.stride},
       padding{d.padding, d.padding};
   const memory::desc x({d.n, d.c, d.h, d.w}, f32, tag::nhwc);

@@ -12,9 +12,9 @@ class ScratchBuffer {
  public:
   void* at_least(size_t bytes) {
     if (bytes > bytes_) {
-      data_.reset();
+      data_ = nullptr;  // first: old and new need not fit side by side
       bytes_ = 0;
-      data_.reset(::operator new(bytes, kAlignment));
+      data_ = Memory(static_cast<std::byte*>(::operator new(bytes, kAlignment)));
       bytes_ = bytes;
     }
     return data_.get();
@@ -23,9 +23,10 @@ class ScratchBuffer {
  private:
   static constexpr std::align_val_t kAlignment{64};
   struct Delete {
-    void operator()(void* data) const { ::operator delete(data, kAlignment); }
+    void operator()(std::byte* data) const { ::operator delete(data, kAlignment); }
   };
-  std::unique_ptr<void, Delete> data_;
+  using Memory = std::unique_ptr<std::byte, Delete>;
+  Memory data_;
   size_t bytes_ = 0;
 };
 }  // namespace detail

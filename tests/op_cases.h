@@ -1,0 +1,177 @@
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "framework/ops.h"
+#include "framework/run.h"
+#include "framework/tensor.h"
+
+// One table of cases drives the kernel tests, the gradient checks and bench_kernels.
+namespace flyball::testing {
+
+// What an operand is made of. `real` is f32 or f64, whichever the case is run in; a record is a
+// struct that lives in device memory.
+enum class Element : uint8_t { real, f32, f64, i32, i64, u8, record };
+enum class Role : uint8_t { input, output, in_out, scratch };
+
+// What an operand holds before the kernel runs. Reals are rounded to f32, so that both dtypes start
+// from the same numbers.
+struct Values {
+  enum class Kind : uint8_t {
+    normal,               // mean a, deviation b
+    normal_or_nonfinite,  // the same, but every 97th is NaN or infinite
+    integers,             // uniform in [a, b)
+    halves,          // an integer in [a, b) + 1/2: a sum of integers and one of these is never 0
+    away_from_zero,  // 1/2 <= |x|
+    distinct         // no two within 0.1, none within 0.05 of 0
+  };
+  Kind kind = Kind::normal;
+  double a = 0, b = 1;
+};
+inline Values normal(double mean = 0, double deviation = 1) {
+  return {Values::Kind::normal, mean, deviation};
+}
+inline Values integers(double begin, double end) { return {Values::Kind::integers, begin, end}; }
+inline Values below(int64_t count) { return integers(0, static_cast<double>(count)); }
+inline Values constant(double value) { return {Values::Kind::normal, value, 0}; }
+
+// |got - want| <= (kernel * u + oracle * 2^-53) * magnitude, with u = 2^-24 (f32) or 2^-53 (f64)
+// the unit roundoff of the operand's elements. `kernel` and `oracle` bound the growth of rounding
+// errors in the kernel under test and in the double reference. Both 0: the same bits.
+struct Tolerance {
+  double kernel = 0, oracle = 0;
+};
+
+// Growth of the error of a result behind `count` roundings, as a multiple of u * sum of |terms|:
+// count in the worst case (Higham 2002, eq. 3.4), and below 8 sqrt(count) with a probability of
+// failure of 2 exp(-32) where roundings are independent (Higham & Mary 2019, SIAM J. Sci. Comput.
+// 41, Theorem 2.4 with lambda = 8).
+inline double roundings(int64_t count) {
+  const auto n = static_cast<double>(count);
+  return std::min(n, 8 * std::sqrt(n));
+}
+// Of a sum of products with `count` roundings on the way of each term, in any order.
+inline Tolerance sum_of(int64_t count) { return {roundings(count), roundings(count)}; }
+
+struct Operand {
+  const char* name;
+  Shape shape;
+  Role role = Role::input;
+  Values values{};  // of inputs and in_outs; outputs and scratch are poisoned
+  Tolerance tolerance{};
+  Element element = Element::real;
+  std::vector<std::byte> record{};                             // the records' bytes before the run
+  std::vector<double> (*numbers)(const std::byte*) = nullptr;  // their members that are compared
+};
+
+class Operands;
+struct OpCase;
+
+using Launch = std::function<void(const Stream&)>;
+// A number for each number of each operand.
+using Numbers = std::vector<std::vector<double>>;
+
+struct OpCase {
+  std::string operation;  // the family: "gemm"
+  std::string name;       // "nt 127x129x131 bias relu"
+  std::vector<Operand> operands{};
+  double bytes = 0;  // read and written once each, f32
+  double flops = 0;
+  bool benchmark = false;    // run by the bench alone; the others by the tests alone
+  std::string checked_as{};  // bench: the smaller case that is checked in place of this one
+
+  // Binds the kernel to operands in device memory; what it returns enqueues the kernel.
+  std::function<Launch(const Operands&)> prepare{};
+  // The naive double reference on f64 operands in host memory.
+  std::function<void(const Operands&)> reference{};
+  // What errors are relative to. Empty: the sum of |terms|, which the reference gives for the
+  // absolute values of all real operands (arguments such as alpha are then not negative).
+  std::function<Numbers(const Operands& before, const Operands& wanted)> magnitude{};
+  // The differentiable operation that runs this kernel forward, on the real and i32 inputs in
+  // order; set where the values keep away from kinks.
+  std::function<Variable(const Context&, const std::vector<Variable>&)> differentiable{};
+
+  bool has_real() const;
+  std::string title() const { return operation + " " + name; }
+};
+
+// The operands of one run in device memory, with `guard_bytes` of 0xFF on either side of each.
+class Operands {
+ public:
+  Operands(const Stream& stream, const OpCase& op, DType real, uint64_t seed, int64_t guard_bytes);
+
+  DType real() const { return real_; }
+  size_t size() const { return memory_.size(); }
+  // The operand's memory, or null where the case has none of that name.
+  template <class T>
+  T* get(const char* name) const {
+    return reinterpret_cast<T*>(find(name));
+  }
+  int64_t count(size_t i) const;                 // elements
+  std::vector<std::byte> bytes(size_t i) const;  // of the operand alone
+  std::vector<double> numbers(size_t i) const;
+  bool guards_intact(size_t i) const;
+  void make_absolute();  // real operands in host memory
+
+ private:
+  std::byte* find(const char* name) const;
+  std::byte* data(size_t i) const;
+
+  const Stream& stream_;
+  const std::vector<Operand>& operands_;
+  DType real_;
+  int64_t guard_bytes_;
+  std::vector<Tensor> memory_;
+};
+
+// Sets how a case runs: make(T{}, operands) gives the kernel's argument struct.
+template <auto run_f32, auto run_f64, auto oracle, class MakeArguments>
+void set_kernel(OpCase& op, MakeArguments make) {
+  op.prepare = [make](const Operands& operands) -> Launch {
+    if (operands.real() == DType::f32) {
+      return [arguments = make(float{}, operands)](const Stream& stream) {
+        run<run_f32>(stream, arguments);
+      };
+    }
+    return [arguments = make(double{}, operands)](const Stream& stream) {
+      run<run_f64>(stream, arguments);
+    };
+  };
+  op.reference = [make](const Operands& operands) { oracle(make(double{}, operands)); };
+}
+
+// An operand of structs.
+template <class Record>
+Operand record_operand(const char* name, Role role, const std::vector<Record>& records,
+                       std::vector<double> (*numbers)(const std::byte*) = nullptr) {
+  const auto* bytes = reinterpret_cast<const std::byte*>(records.data());
+  return {.name = name,
+          .shape = {static_cast<int64_t>(records.size())},
+          .role = role,
+          .element = Element::record,
+          .record = {bytes, bytes + records.size() * sizeof(Record)},
+          .numbers = numbers};
+}
+
+std::vector<OpCase> gemm_cases();
+std::vector<OpCase> conv2d_cases();
+std::vector<OpCase> pool2d_cases();
+std::vector<OpCase> elementwise_cases();
+std::vector<OpCase> dropout_cases();
+std::vector<OpCase> softmax_cross_entropy_cases();
+std::vector<OpCase> reduce_cases();
+std::vector<OpCase> copy_cases();
+std::vector<OpCase> augment_cases();
+std::vector<OpCase> adam_cases();
+std::vector<OpCase> sgd_cases();
+
+// The whole table.
+std::vector<OpCase> op_cases();
+
+}  // namespace flyball::testing

@@ -1,0 +1,87 @@
+#include <map>
+#include <set>
+
+#include "kernels/cpu/backend.h"
+#include "tests/op_checks.h"
+#include "tests/testing.h"
+
+using namespace flyball;
+using namespace flyball::testing;
+
+namespace {
+
+class WithBackend {
+ public:
+  explicit WithBackend(cpu::Backend backend) : before_(cpu::backend()) {
+    cpu::set_backend(backend);
+  }
+  ~WithBackend() { cpu::set_backend(before_); }
+  WithBackend(const WithBackend&) = delete;
+  WithBackend& operator=(const WithBackend&) = delete;
+
+ private:
+  cpu::Backend before_;
+};
+
+void check_family(const std::string& operation, DType real) {
+  int checked = 0;
+  for (const OpCase& op : op_cases()) {
+    if (op.benchmark || op.operation != operation || (real == DType::f64 && !op.has_real())) {
+      continue;
+    }
+    CHECK(check_kernel(stream(), op, real) == "");
+    ++checked;
+  }
+  CHECK(checked > 0);
+}
+
+constexpr const char* kFamilies[] = {
+    "gemm",   "conv2d", "pool2d",  "elementwise", "dropout", "softmax_cross_entropy",
+    "reduce", "copy",   "augment", "adam",        "sgd"};
+
+}  // namespace
+
+TEST_CASE("kernels: f64 agrees with the naive reference to the last digits") {
+  for (const char* family : kFamilies) {
+    if (std::string(family) == "augment") continue;  // f32 alone
+    SUBCASE(family) { check_family(family, DType::f64); }
+  }
+}
+
+TEST_CASE("kernels: f32 is within its derived tolerance of the double reference") {
+  for (const char* family : kFamilies) {
+    SUBCASE(family) {
+      const WithBackend eigen(cpu::Backend::kEigen);
+      check_family(family, DType::f32);
+    }
+  }
+}
+
+TEST_CASE("kernels: f32 gemm and conv2d by oneDNN") {
+  if (!cpu::has_onednn()) {
+    MESSAGE("built without oneDNN");
+    return;
+  }
+  const WithBackend onednn(cpu::Backend::kOneDnn);
+  for (const char* family : {"gemm", "conv2d"}) {
+    SUBCASE(family) { check_family(family, DType::f32); }
+  }
+}
+
+TEST_CASE("kernels: the table names every case once and every family has both kinds") {
+  std::set<std::string> titles;
+  std::map<std::string, int> tests, benchmarks;
+  for (const OpCase& op : op_cases()) {
+    CHECK_MESSAGE(titles.insert(op.title() + (op.benchmark ? " benchmark" : "")).second,
+                  op.title());
+    CHECK((op.bytes > 0 || !op.benchmark));
+    ++(op.benchmark ? benchmarks : tests)[op.operation];
+  }
+  for (const char* family : kFamilies) {
+    CHECK(tests[family] > 0);
+    CHECK(benchmarks[family] > 0);
+    MESSAGE(std::string(family), ": ", tests[family], " tests, ", benchmarks[family],
+            " benchmarks");
+  }
+  CHECK(tests.size() == std::size(kFamilies));
+}
