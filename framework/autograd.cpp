@@ -132,27 +132,31 @@ Variable Variable::result(Tensor value, const char* operation,
 }
 
 void Variable::backward(const Stream& stream) const {
-  if (!requires_gradient()) throw Error("backward: the variable does not require a gradient");
   if (value_.count() != 1) {
     throw Error(str("backward: shape is ", shape(), ", expected one element or a given dy"));
   }
-  if (!node_->is_leaf) {
-    node_->has_gradient = true;
-    node_->gradient_is_one = true;
-  }
-  run_graph(stream, node_);
+  run_backward(stream, Tensor());
 }
 
 void Variable::backward(const Stream& stream, const Tensor& dy) const {
-  if (!requires_gradient()) throw Error("backward: the variable does not require a gradient");
   if (!(dy.shape() == shape()) || dy.dtype() != dtype()) {
     throw Error(str("backward: dy is ", name_of(dy.dtype()), dy.shape(), ", expected ",
                     name_of(dtype()), shape()));
   }
-  if (!node_->is_leaf) {
-    node_->has_gradient = true;
-    node_->gradient = dy;
+  run_backward(stream, dy);
+}
+
+// dy: undefined stands for the number 1.
+void Variable::run_backward(const Stream& stream, const Tensor& dy) const {
+  if (!requires_gradient()) throw Error("backward: the variable does not require a gradient");
+  if (node_->is_leaf) {  // one operation on top, so that the leaf receives dy like any other
+    return Variable::result(value_, "identity", {this},
+                            [](Gradients& gradients) { gradients.pass(0, gradients.dy()); })
+        .run_backward(stream, dy);
   }
+  node_->has_gradient = true;
+  node_->gradient = dy;
+  node_->gradient_is_one = !dy.defined();
   run_graph(stream, node_);
 }
 

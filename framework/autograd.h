@@ -49,6 +49,7 @@ class Variable {
   Variable detach() const { return Variable(value_); }
 
  private:
+  void run_backward(const Stream& stream, const Tensor& dy) const;
   GraphNode& leaf(const char* what) const;
 
   Tensor value_;

@@ -23,6 +23,11 @@ inline void check_dtype(const char* what, DType dtype, DType expected) {
     throw Error(str(what, " is ", name_of(dtype), ", expected ", name_of(expected)));
 }
 
+inline void check_real(const char* what, DType dtype) {
+  if (dtype == DType::f32 || dtype == DType::f64) return;
+  throw Error(str(what, " is ", name_of(dtype), ", expected f32 or f64"));
+}
+
 // Optional operands: an undefined Variable stands for "none".
 template <class T>
 const T* data_or_null(const Variable& x) {

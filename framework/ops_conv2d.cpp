@@ -9,6 +9,7 @@ namespace {
 
 Conv2dShape checked_shape(const Variable& x, const Variable& filters, const Variable& bias,
                           const Conv2dOptions& options) {
+  check_real("conv2d: x", x.dtype());
   check_rank("conv2d: x", x.shape(), 4);
   check_rank("conv2d: filters", filters.shape(), 4);
   const Conv2dShape shape{.n = x.shape()[0],
@@ -23,7 +24,10 @@ Conv2dShape checked_shape(const Variable& x, const Variable& filters, const Vari
   check_shape("conv2d: filters", filters.shape(), {shape.k, shape.r, shape.s, shape.c},
               "last axis as the channels of x");
   check_dtype("conv2d: filters", filters.dtype(), x.dtype());
-  if (bias.defined()) check_shape("conv2d: bias", bias.shape(), {shape.k}, "number of filters");
+  if (bias.defined()) {
+    check_shape("conv2d: bias", bias.shape(), {shape.k}, "number of filters");
+    check_dtype("conv2d: bias", bias.dtype(), x.dtype());
+  }
   if (options.stride < 1 || options.padding < 0) {
     throw Error(str("conv2d: stride ", options.stride, " and padding ", options.padding,
                     ", expected at least 1 and at least 0"));

@@ -9,6 +9,7 @@
 namespace flyball {
 
 Variable relu(const Context& context, const Variable& x) {
+  check_real("relu: x", x.dtype());
   Tensor y = Tensor::empty(context.stream, x.shape(), x.dtype());
   dispatch_real(x.dtype(), "relu", [&](auto zero) {
     using T = decltype(zero);
@@ -31,6 +32,7 @@ Variable relu(const Context& context, const Variable& x) {
 }
 
 Variable add(const Context& context, const Variable& a, const Variable& b) {
+  check_real("add: a", a.dtype());
   check_shape("add: b", b.shape(), a.shape(), "shape of a");
   check_dtype("add: b", b.dtype(), a.dtype());
   Tensor y = Tensor::empty(context.stream, a.shape(), a.dtype());
@@ -49,6 +51,7 @@ Variable add(const Context& context, const Variable& a, const Variable& b) {
 }
 
 Variable multiply(const Context& context, const Variable& a, const Variable& b) {
+  check_real("multiply: a", a.dtype());
   check_shape("multiply: b", b.shape(), a.shape(), "shape of a");
   check_dtype("multiply: b", b.dtype(), a.dtype());
   Tensor y = Tensor::empty(context.stream, a.shape(), a.dtype());
@@ -94,6 +97,7 @@ void scale_into(const Stream& stream, const Tensor& x, GradientTarget target, do
 }  // namespace
 
 Variable scale(const Context& context, const Variable& x, double alpha) {
+  check_real("scale: x", x.dtype());
   Tensor y = Tensor::empty(context.stream, x.shape(), x.dtype());
   dispatch_real(x.dtype(), "scale", [&](auto zero) {
     scale_into<decltype(zero)>(context.stream, x.value(), {y, false}, alpha);
@@ -110,6 +114,7 @@ namespace {
 // y = alpha * sum of x; dx = alpha * dy for every element.
 Variable scaled_sum(const Context& context, const Variable& x, double alpha,
                     const char* operation) {
+  check_real(operation, x.dtype());
   Tensor y = Tensor::empty(context.stream, {1}, x.dtype());
   dispatch_real(x.dtype(), operation, [&](auto zero) {
     using T = decltype(zero);
@@ -154,6 +159,7 @@ Variable flatten(const Variable& x) {
 }
 
 Variable transpose(const Context& context, const Variable& x) {
+  check_real("transpose: x", x.dtype());
   check_rank("transpose: x", x.shape(), 2);
   const int64_t rows = x.shape()[0], columns = x.shape()[1];
   const auto transposed = [](const Stream& stream, const Tensor& from, int64_t m, int64_t n) {
@@ -177,6 +183,7 @@ Variable dropout(const Context& context, const Variable& x, double probability, 
   if (!(probability >= 0 && probability < 1)) {
     throw Error(str("dropout: probability is ", probability, ", expected 0 <= probability < 1"));
   }
+  check_real("dropout: x", x.dtype());
   if (!context.training || probability == 0) return x;
   if (context.step == nullptr) {
     throw Error("dropout: context.step is null, expected the optimizer's step counter in training");

@@ -25,6 +25,7 @@ void gemm_into(const Stream& stream, GradientTarget target, const T* a, bool tra
 }  // namespace
 
 Variable matmul(const Context& context, const Variable& a, const Variable& b) {
+  check_real("matmul: a", a.dtype());
   check_rank("matmul: a", a.shape(), 2);
   const int64_t m = a.shape()[0], k = a.shape()[1];
   check_rank("matmul: b", b.shape(), 2);
@@ -61,13 +62,17 @@ Variable matmul(const Context& context, const Variable& a, const Variable& b) {
 
 Variable linear(const Context& context, const Variable& x, const Variable& weight,
                 const Variable& bias, bool relu) {
+  check_real("linear: x", x.dtype());
   check_rank("linear: x", x.shape(), 2);
   const int64_t m = x.shape()[0], k = x.shape()[1];
   check_rank("linear: weight", weight.shape(), 2);
   const int64_t n = weight.shape()[0];
   check_shape("linear: weight", weight.shape(), {n, k}, "columns as x has");
   check_dtype("linear: weight", weight.dtype(), x.dtype());
-  if (bias.defined()) check_shape("linear: bias", bias.shape(), {n}, "rows of weight");
+  if (bias.defined()) {
+    check_shape("linear: bias", bias.shape(), {n}, "rows of weight");
+    check_dtype("linear: bias", bias.dtype(), x.dtype());
+  }
   Tensor y = Tensor::empty(context.stream, {m, n}, x.dtype());
   dispatch_real(x.dtype(), "linear", [&](auto zero) {
     using T = decltype(zero);

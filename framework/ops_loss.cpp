@@ -8,6 +8,7 @@ namespace flyball {
 
 CrossEntropy softmax_cross_entropy(const Context& context, const Variable& logits,
                                    const Tensor& labels, double label_smoothing) {
+  check_real("softmax_cross_entropy: logits", logits.dtype());
   check_rank("softmax_cross_entropy: logits", logits.shape(), 2);
   const int64_t rows = logits.shape()[0], classes = logits.shape()[1];
   if (rows < 1 || classes < 1) {

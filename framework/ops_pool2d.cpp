@@ -7,6 +7,7 @@ namespace flyball {
 namespace {
 
 Pool2dShape checked_shape(const char* operation, const Variable& x, const Pool2dOptions& options) {
+  check_real(operation, x.dtype());
   if (x.shape().rank() != 4) {
     throw Error(str(operation, ": x has shape ", x.shape(), ", expected 4 axes"));
   }
@@ -87,6 +88,7 @@ Variable average_pool2d(const Context& context, const Variable& x, const Pool2dO
 }
 
 Variable global_average_pool(const Context& context, const Variable& x) {
+  check_real("global_average_pool: x", x.dtype());
   check_rank("global_average_pool: x", x.shape(), 4);
   const int64_t n = x.shape()[0], pixels = x.shape()[1] * x.shape()[2], c = x.shape()[3];
   Tensor y = Tensor::empty(context.stream, {n, c}, x.dtype());

@@ -72,6 +72,14 @@ TEST_CASE("autograd: backward with a given dy, and its errors") {
   CHECK(contains(error_of([&] { constant.backward(stream()); }), "does not require a gradient"));
 }
 
+TEST_CASE("autograd: backward from a leaf gives it dy") {
+  Variable x = leaf({5});
+  x.backward(stream());
+  CHECK(values_of(x.gradient()) == std::vector<double>{1});
+  x.backward(stream(), tensor_of({1}, {3}));
+  CHECK(values_of(x.gradient()) == std::vector<double>{4});
+}
+
 TEST_CASE("autograd: no-gradient mode records nothing and ends with its scope") {
   Variable x = leaf({1});
   {

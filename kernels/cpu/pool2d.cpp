@@ -75,29 +75,46 @@ FLYBALL_INLINE void max_image_two_by_two(const MaxPool2dForward<T>& f, int64_t i
   }
 }
 
+// One output pixel, channels [begin, begin + count): the window's elements one after the other,
+// channels side by side.
+constexpr int64_t kChannelBlock = 64;
+
+template <class T>
+FLYBALL_INLINE void max_pixel_general(const MaxPool2dForward<T>& f, int64_t image, int64_t p,
+                                      int64_t q, int64_t begin, int64_t count) {
+  const Pool2dShape& d = f.shape;
+  const Range rows = elements_of(d, p, d.h), columns = elements_of(d, q, d.w);
+  T best[kChannelBlock] = {};
+  uint8_t winner[kChannelBlock] = {};
+  bool first = true;
+  for (int64_t h = rows.first; h < rows.last; ++h) {
+    for (int64_t w = columns.first; w < columns.last; ++w) {
+      const T* x = f.x + ((image * d.h + h) * d.w + w) * d.c + begin;
+      const auto at = static_cast<uint8_t>((h + d.padding - p * d.stride) * d.window + w +
+                                           d.padding - q * d.stride);
+      for (int64_t i = 0; i < count; ++i) {
+        const bool better = first || beats(x[i], best[i]);
+        best[i] = better ? x[i] : best[i];
+        winner[i] = better ? at : winner[i];
+      }
+      first = false;
+    }
+  }
+  const int64_t out = ((image * d.p() + p) * d.q() + q) * d.c + begin;
+  for (int64_t i = 0; i < count; ++i) {
+    winner[i] = finish_max(best[i], winner[i], f.relu);
+    f.y[out + i] = best[i];
+  }
+  if (f.argmax != nullptr) std::copy(winner, winner + count, f.argmax + out);
+}
+
 template <class T>
 FLYBALL_INLINE void max_image_general(const MaxPool2dForward<T>& f, int64_t image) {
   const Pool2dShape& d = f.shape;
   for (int64_t p = 0; p < d.p(); ++p) {
-    const Range rows = elements_of(d, p, d.h);
     for (int64_t q = 0; q < d.q(); ++q) {
-      const Range columns = elements_of(d, q, d.w);
-      const int64_t out = ((image * d.p() + p) * d.q() + q) * d.c;
-      for (int64_t c = 0; c < d.c; ++c) {
-        T best{};
-        uint8_t winner = kNoWinner;
-        for (int64_t h = rows.first; h < rows.last; ++h) {
-          for (int64_t w = columns.first; w < columns.last; ++w) {
-            const T v = f.x[((image * d.h + h) * d.w + w) * d.c + c];
-            if (winner != kNoWinner && !beats(v, best)) continue;
-            best = v;
-            winner = static_cast<uint8_t>((h + d.padding - p * d.stride) * d.window + w +
-                                          d.padding - q * d.stride);
-          }
-        }
-        winner = finish_max(best, winner, f.relu);
-        f.y[out + c] = best;
-        if (f.argmax != nullptr) f.argmax[out + c] = winner;
+      for (int64_t c = 0; c < d.c; c += kChannelBlock) {
+        max_pixel_general(f, image, p, q, c, std::min(kChannelBlock, d.c - c));
       }
     }
   }
