@@ -120,7 +120,7 @@ class KernelBench {
   // Against the kernel in f64, which the tests check against the naive reference.
   std::string check(const OpCase& op, double& relative_error) {
     const Oracle oracle = op.has_real() ? Oracle::f64_kernel : Oracle::reference;
-    const Expected expected = expected_results(stream_, op, kSeed, oracle);
+    const Expected expected = expected_results(op, kSeed, oracle);
     const Operands got(stream_, op, DType::f32, kSeed, 0);
     op.prepare(got)(stream_);
     return compare(op, expected, got, &relative_error);

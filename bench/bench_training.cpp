@@ -178,11 +178,7 @@ int run_bench(const Options& options) {
   return 0;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  Options options;
-  CLI::App app("Times whole training steps of a model on one fixed batch.", "bench_training");
+void parse(CLI::App& app, Options& options, int argc, char** argv) {
   app.add_option("--model", options.model, "mlp or cnn")
       ->check(CLI::IsMember({"mlp", "cnn"}))
       ->capture_default_str();
@@ -194,15 +190,25 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember(schedule_names()))
       ->capture_default_str();
   app.add_flag("--json", options.json, "print one JSON line");
+  app.parse(argc, argv);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
   try {
-    app.parse(argc, argv);
+    Options options;
+    CLI::App app("Times whole training steps of a model on one fixed batch.", "bench_training");
+    try {
+      parse(app, options, argc, argv);
+    } catch (const CLI::CallForHelp&) {
+      std::printf("%s", app.help().c_str());
+      return 0;
+    } catch (const CLI::ParseError& error) {
+      std::fprintf(stderr, "bench_training: %s (--help lists the flags)\n", error.what());
+      return 2;
+    }
     return run_bench(options);
-  } catch (const CLI::CallForHelp&) {
-    std::printf("%s", app.help().c_str());
-    return 0;
-  } catch (const CLI::ParseError& error) {
-    std::fprintf(stderr, "bench_training: %s (--help lists the flags)\n", error.what());
-    return 2;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "bench_training: %s\n", error.what());
     return 1;

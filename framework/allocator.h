@@ -13,18 +13,18 @@ struct AllocatorCounters {
   int64_t system_allocations = 0;  // requests that the cache could not serve
 };
 
-// Memory of one device. Caching: freed blocks are kept by size class and handed out again, so a
-// training loop asks the system for nothing after its first step. With
-// FLYBALL_ALLOCATOR=passthrough each request is its own system allocation of exactly the size asked
-// for, so that a bounds checker sees every overrun. Thread-safe. Debug builds fill fresh and freed
-// blocks with 0xFF bytes, NaN in every float type.
+// Memory of one device. Caching: freed blocks are kept by stream and size class and handed out
+// again to the same stream, whose order makes that safe; so a training loop asks the system for
+// nothing after its first step. With FLYBALL_ALLOCATOR=passthrough each request is its own system
+// allocation of exactly the size asked for, so that a bounds checker sees every overrun.
+// Thread-safe. Debug builds fill fresh and freed blocks with 0xFF bytes, NaN in every float type.
 class Allocator {
  public:
   virtual ~Allocator() = default;
-  virtual void* allocate(
-      int64_t bytes, const Stream& stream) = 0;  // 64-byte aligned; throws Error when out of memory
-  virtual void free(void* data, int64_t bytes) = 0;  // bytes as requested
-  virtual void release_cached() = 0;                 // gives cached blocks back to the system
+  // 64-byte aligned. Throws Error when out of memory, after giving the cache back and trying again.
+  virtual void* allocate(int64_t bytes, void* stream) = 0;
+  virtual void free(void* data, int64_t bytes, void* stream) = 0;  // bytes and stream as requested
+  virtual void release_cached() = 0;  // gives cached blocks back to the system
   virtual AllocatorCounters counters() const = 0;
 };
 

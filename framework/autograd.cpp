@@ -220,11 +220,11 @@ void Gradients::pass(size_t input, const Tensor& tensor) {
   GradientTarget destination = target(input);
   dispatch_real(tensor.dtype(), "pass", [&](auto zero) {
     using T = decltype(zero);
-    run<cpu::scale<T>>(stream_, Scale<T>{.x = tensor.data<T>(),
-                                         .y = destination.tensor.mutable_data<T>(),
-                                         .alpha = 1,
-                                         .count = tensor.count(),
-                                         .accumulate = destination.accumulate});
+    run<cpu::scale<T>, cuda::scale<T>>(stream_, Scale<T>{.x = tensor.data<T>(),
+                                                         .y = destination.tensor.mutable_data<T>(),
+                                                         .alpha = 1,
+                                                         .count = tensor.count(),
+                                                         .accumulate = destination.accumulate});
   });
 }
 

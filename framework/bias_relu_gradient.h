@@ -17,22 +17,23 @@ Tensor bias_relu_gradient(Gradients& gradients, const Tensor* y, size_t bias_inp
   T* dbias_data = dbias.tensor.defined() ? dbias.tensor.mutable_data<T>() : nullptr;
   if (y != nullptr) {
     Tensor dz = gradients.dy_for_overwrite();
-    run<cpu::bias_relu_backward<T>>(gradients.stream(),
-                                    BiasReluBackward<T>{.y = y->data<T>(),
-                                                        .dy = gradients.dy().data<T>(),
-                                                        .dz = dz.mutable_data<T>(),
-                                                        .dbias = dbias_data,
-                                                        .rows = rows,
-                                                        .columns = columns,
-                                                        .accumulate_dbias = dbias.accumulate});
+    run<cpu::bias_relu_backward<T>, cuda::bias_relu_backward<T>>(
+        gradients.stream(), BiasReluBackward<T>{.y = y->data<T>(),
+                                                .dy = gradients.dy().data<T>(),
+                                                .dz = dz.mutable_data<T>(),
+                                                .dbias = dbias_data,
+                                                .rows = rows,
+                                                .columns = columns,
+                                                .accumulate_dbias = dbias.accumulate});
     return dz;
   }
   if (dbias_data != nullptr) {
-    run<cpu::reduce_rows<T>>(gradients.stream(), ReduceRows<T>{.x = gradients.dy().data<T>(),
-                                                               .y = dbias_data,
-                                                               .rows = rows,
-                                                               .columns = columns,
-                                                               .accumulate = dbias.accumulate});
+    run<cpu::reduce_rows<T>, cuda::reduce_rows<T>>(gradients.stream(),
+                                                   ReduceRows<T>{.x = gradients.dy().data<T>(),
+                                                                 .y = dbias_data,
+                                                                 .rows = rows,
+                                                                 .columns = columns,
+                                                                 .accumulate = dbias.accumulate});
   }
   return gradients.dy();
 }

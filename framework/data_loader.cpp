@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "framework/random_streams.h"
+#include "framework/run.h"
 #include "kernels/permutation.h"
 
 namespace flyball {
@@ -32,9 +33,9 @@ DataLoader::DataLoader(const Stream& stream, const Dataset& dataset, std::vector
   slots_.resize(static_cast<size_t>(options.prefetch) + 3);
   for (Slot& slot : slots_) {
     slot.x =
-        Tensor::empty(stream, sample.rank() == 1 ? Shape{rows, sample[0]}
-                                                 : Shape{rows, sample[0], sample[1], sample[2]});
-    slot.labels = Tensor::empty(stream, {rows}, DType::i32);
+        Tensor::empty(host_, sample.rank() == 1 ? Shape{rows, sample[0]}
+                                                : Shape{rows, sample[0], sample[1], sample[2]});
+    slot.labels = Tensor::empty(host_, {rows}, DType::i32);
   }
   start();
 }
@@ -92,7 +93,7 @@ Batch DataLoader::next() {
     Batch batch = make(position_, slot_of(taken_));
     position_ = after(position_);
     ++taken_;
-    return batch;
+    return on_device(std::move(batch));
   }
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [this] { return !ready_.empty() || error_ != nullptr; });
@@ -101,6 +102,19 @@ Batch DataLoader::next() {
   ready_.pop_front();
   ++taken_;
   changed_.notify_all();
+  lock.unlock();
+  return on_device(std::move(batch));
+}
+
+// The batch in the memory of the stream's device; copies are enqueued and have read the slot when
+// they return.
+Batch DataLoader::on_device(Batch batch) const {
+  if (stream_.device() == host_.device()) return batch;
+  for (Tensor* tensor : {&batch.x, &batch.labels}) {
+    Tensor copy = Tensor::empty(stream_, tensor->shape(), tensor->dtype());
+    copy_to_device(stream_, copy.mutable_raw(), tensor->raw(), tensor->bytes());
+    *tensor = copy;
+  }
   return batch;
 }
 
@@ -137,7 +151,7 @@ Batch DataLoader::make(const Position& position, Slot& slot) {
               .count = count,
               .epoch = position.epoch,
               .index = position.index};
-  dataset_.gather(stream_, chosen.data(), count, options_.augmentation, options_.seed, epoch,
+  dataset_.gather(host_, chosen.data(), count, options_.augmentation, options_.seed, epoch,
                   batch.x.mutable_data<float>(), batch.labels.mutable_data<int32_t>());
   return batch;
 }

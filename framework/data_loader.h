@@ -60,7 +60,10 @@ class DataLoader {
   Position after(const Position& position) const;
   Slot& slot_of(size_t batch) { return slots_[batch % slots_.size()]; }
 
+  Batch on_device(Batch batch) const;
+
   const Stream& stream_;
+  const Stream host_;  // batches are made in host memory
   const Dataset& dataset_;
   std::vector<int64_t> indices_;
   DataLoaderOptions options_;

@@ -1,5 +1,8 @@
 #include "framework/device.h"
 
+#include <charconv>
+
+#include "framework/device_runtime.h"
 #include "kernels/error.h"
 
 namespace flyball {
@@ -8,10 +11,26 @@ std::string Device::str() const { return kind == Kind::cpu ? "cpu" : flyball::st
 
 Device parse_device(const std::string& text) {
   if (text == "cpu") return {};
-  if (text == "cuda" || text.rfind("cuda:", 0) == 0) {
-    throw Error(str("device '", text, "': this build has no CUDA half, expected cpu"));
+  int index = 0;
+  bool good = text == "cuda";
+  if (text.rfind("cuda:", 0) == 0) {
+    const char* end = text.data() + text.size();
+    const auto result = std::from_chars(text.data() + 5, end, index);
+    good = result.ec == std::errc() && result.ptr == end && index >= 0;
   }
-  throw Error(str("device '", text, "': expected cpu, cuda or cuda:INDEX"));
+  if (!good) throw Error(str("device '", text, "': expected cpu, cuda or cuda:INDEX"));
+#if FLYBALL_HAVE_CUDA
+  int count = 0;
+  try {
+    count = cuda_device_count();
+  } catch (const Error& error) {
+    throw Error(str("device '", text, "': ", error.what()));
+  }
+  if (index >= count) throw Error(str("device '", text, "': expected an index below ", count));
+  return {Device::Kind::cuda, index};
+#else
+  throw Error(str("device '", text, "': this build has no CUDA half, expected cpu"));
+#endif
 }
 
 }  // namespace flyball

@@ -48,13 +48,13 @@ Variable conv2d(const Context& context, const Variable& x, const Variable& filte
   Tensor y = Tensor::empty(context.stream, {shape.n, shape.p(), shape.q(), shape.k}, x.dtype());
   dispatch_real(x.dtype(), "conv2d", [&](auto zero) {
     using T = decltype(zero);
-    run<cpu::conv2d_forward<T>>(context.stream,
-                                Conv2dForward<T>{.x = x.value().data<T>(),
-                                                 .filters = filters.value().data<T>(),
-                                                 .bias = data_or_null<T>(bias),
-                                                 .y = y.mutable_data<T>(),
-                                                 .shape = shape,
-                                                 .relu = options.relu});
+    run<cpu::conv2d_forward<T>, cuda::conv2d_forward<T>>(
+        context.stream, Conv2dForward<T>{.x = x.value().data<T>(),
+                                         .filters = filters.value().data<T>(),
+                                         .bias = data_or_null<T>(bias),
+                                         .y = y.mutable_data<T>(),
+                                         .shape = shape,
+                                         .relu = options.relu});
   });
   return Variable::result(
       y, "conv2d", {&x, &filters, &bias},
@@ -68,7 +68,7 @@ Variable conv2d(const Context& context, const Variable& x, const Variable& filte
                                                   shape.n * shape.p() * shape.q(), shape.k);
           if (gradients.wants(0)) {
             GradientTarget dx = gradients.target(0);
-            run<cpu::conv2d_backward_data<T>>(
+            run<cpu::conv2d_backward_data<T>, cuda::conv2d_backward_data<T>>(
                 stream, Conv2dBackwardData<T>{.dy = dz.data<T>(),
                                               .filters = filters.get().data<T>(),
                                               .dx = dx.tensor.mutable_data<T>(),
@@ -77,7 +77,7 @@ Variable conv2d(const Context& context, const Variable& x, const Variable& filte
           }
           if (gradients.wants(1)) {
             GradientTarget dfilters = gradients.target(1);
-            run<cpu::conv2d_backward_weights<T>>(
+            run<cpu::conv2d_backward_weights<T>, cuda::conv2d_backward_weights<T>>(
                 stream, Conv2dBackwardWeights<T>{.x = x.get().data<T>(),
                                                  .dy = dz.data<T>(),
                                                  .dfilters = dfilters.tensor.mutable_data<T>(),

@@ -13,7 +13,7 @@ Variable relu(const Context& context, const Variable& x) {
   Tensor y = Tensor::empty(context.stream, x.shape(), x.dtype());
   dispatch_real(x.dtype(), "relu", [&](auto zero) {
     using T = decltype(zero);
-    run<cpu::relu_forward<T>>(
+    run<cpu::relu_forward<T>, cuda::relu_forward<T>>(
         context.stream,
         ReluForward<T>{.x = x.value().data<T>(), .y = y.mutable_data<T>(), .count = y.count()});
   });
@@ -21,12 +21,12 @@ Variable relu(const Context& context, const Variable& x) {
     dispatch_real(y.get().dtype(), "relu", [&](auto zero) {
       using T = decltype(zero);
       GradientTarget dx = gradients.target(0);
-      run<cpu::relu_backward<T>>(gradients.stream(),
-                                 ReluBackward<T>{.y = y.get().data<T>(),
-                                                 .dy = gradients.dy().data<T>(),
-                                                 .dx = dx.tensor.mutable_data<T>(),
-                                                 .count = dx.tensor.count(),
-                                                 .accumulate = dx.accumulate});
+      run<cpu::relu_backward<T>, cuda::relu_backward<T>>(
+          gradients.stream(), ReluBackward<T>{.y = y.get().data<T>(),
+                                              .dy = gradients.dy().data<T>(),
+                                              .dx = dx.tensor.mutable_data<T>(),
+                                              .count = dx.tensor.count(),
+                                              .accumulate = dx.accumulate});
     });
   });
 }
@@ -38,10 +38,10 @@ Variable add(const Context& context, const Variable& a, const Variable& b) {
   Tensor y = Tensor::empty(context.stream, a.shape(), a.dtype());
   dispatch_real(a.dtype(), "add", [&](auto zero) {
     using T = decltype(zero);
-    run<cpu::add<T>>(context.stream, Add<T>{.a = a.value().data<T>(),
-                                            .b = b.value().data<T>(),
-                                            .y = y.mutable_data<T>(),
-                                            .count = y.count()});
+    run<cpu::add<T>, cuda::add<T>>(context.stream, Add<T>{.a = a.value().data<T>(),
+                                                          .b = b.value().data<T>(),
+                                                          .y = y.mutable_data<T>(),
+                                                          .count = y.count()});
   });
   return Variable::result(y, "add", {&a, &b}, [](Gradients& gradients) {
     for (size_t input : {size_t{0}, size_t{1}}) {
@@ -57,10 +57,10 @@ Variable multiply(const Context& context, const Variable& a, const Variable& b) 
   Tensor y = Tensor::empty(context.stream, a.shape(), a.dtype());
   dispatch_real(a.dtype(), "multiply", [&](auto zero) {
     using T = decltype(zero);
-    run<cpu::multiply<T>>(context.stream, Multiply<T>{.a = a.value().data<T>(),
-                                                      .b = b.value().data<T>(),
-                                                      .y = y.mutable_data<T>(),
-                                                      .count = y.count()});
+    run<cpu::multiply<T>, cuda::multiply<T>>(context.stream, Multiply<T>{.a = a.value().data<T>(),
+                                                                         .b = b.value().data<T>(),
+                                                                         .y = y.mutable_data<T>(),
+                                                                         .count = y.count()});
   });
   return Variable::result(y, "multiply", {&a, &b},
                           [a = SavedTensor(a.value(), "multiply: a"),
@@ -71,7 +71,7 @@ Variable multiply(const Context& context, const Variable& a, const Variable& b) 
                               dispatch_real(other.dtype(), "multiply", [&](auto zero) {
                                 using T = decltype(zero);
                                 GradientTarget target = gradients.target(input);
-                                run<cpu::multiply<T>>(
+                                run<cpu::multiply<T>, cuda::multiply<T>>(
                                     gradients.stream(),
                                     Multiply<T>{.a = gradients.dy().data<T>(),
                                                 .b = other.data<T>(),
@@ -87,11 +87,11 @@ namespace {
 
 template <class T>
 void scale_into(const Stream& stream, const Tensor& x, GradientTarget target, double alpha) {
-  run<cpu::scale<T>>(stream, Scale<T>{.x = x.data<T>(),
-                                      .y = target.tensor.mutable_data<T>(),
-                                      .alpha = static_cast<T>(alpha),
-                                      .count = x.count(),
-                                      .accumulate = target.accumulate});
+  run<cpu::scale<T>, cuda::scale<T>>(stream, Scale<T>{.x = x.data<T>(),
+                                                      .y = target.tensor.mutable_data<T>(),
+                                                      .alpha = static_cast<T>(alpha),
+                                                      .count = x.count(),
+                                                      .accumulate = target.accumulate});
 }
 
 }  // namespace
@@ -118,20 +118,22 @@ Variable scaled_sum(const Context& context, const Variable& x, double alpha,
   Tensor y = Tensor::empty(context.stream, {1}, x.dtype());
   dispatch_real(x.dtype(), operation, [&](auto zero) {
     using T = decltype(zero);
-    run<cpu::reduce_sum<T>>(context.stream, ReduceSum<T>{.x = x.value().data<T>(),
-                                                         .y = y.mutable_data<T>(),
-                                                         .count = x.value().count(),
-                                                         .alpha = alpha});
+    run<cpu::reduce_sum<T>, cuda::reduce_sum<T>>(context.stream,
+                                                 ReduceSum<T>{.x = x.value().data<T>(),
+                                                              .y = y.mutable_data<T>(),
+                                                              .count = x.value().count(),
+                                                              .alpha = alpha});
   });
   return Variable::result(y, operation, {&x}, [alpha, operation](Gradients& gradients) {
     dispatch_real(gradients.dy().dtype(), operation, [&](auto zero) {
       using T = decltype(zero);
       GradientTarget dx = gradients.target(0);
-      run<cpu::fill<T>>(gradients.stream(), Fill<T>{.x = dx.tensor.mutable_data<T>(),
-                                                    .value = static_cast<T>(alpha),
-                                                    .factor = gradients.dy().data<T>(),
-                                                    .count = dx.tensor.count(),
-                                                    .accumulate = dx.accumulate});
+      run<cpu::fill<T>, cuda::fill<T>>(gradients.stream(),
+                                       Fill<T>{.x = dx.tensor.mutable_data<T>(),
+                                               .value = static_cast<T>(alpha),
+                                               .factor = gradients.dy().data<T>(),
+                                               .count = dx.tensor.count(),
+                                               .accumulate = dx.accumulate});
     });
   });
 }
@@ -166,7 +168,7 @@ Variable transpose(const Context& context, const Variable& x) {
     Tensor to = Tensor::empty(stream, {n, m}, from.dtype());
     dispatch_real(from.dtype(), "transpose", [&](auto zero) {
       using T = decltype(zero);
-      run<cpu::transpose<T>>(
+      run<cpu::transpose<T>, cuda::transpose<T>>(
           stream,
           Transpose<T>{.x = from.data<T>(), .y = to.mutable_data<T>(), .rows = m, .columns = n});
     });
@@ -192,14 +194,15 @@ Variable dropout(const Context& context, const Variable& x, double probability, 
                                const Stream& stream, const Tensor& from, GradientTarget to) {
     dispatch_real(from.dtype(), "dropout", [&](auto zero) {
       using T = decltype(zero);
-      run<cpu::dropout<T>>(stream, InvertedDropout<T>{.x = from.data<T>(),
-                                                      .y = to.tensor.mutable_data<T>(),
-                                                      .count = from.count(),
-                                                      .probability = probability,
-                                                      .seed = seed,
-                                                      .layer = layer,
-                                                      .step = step,
-                                                      .accumulate = to.accumulate});
+      run<cpu::dropout<T>, cuda::dropout<T>>(stream,
+                                             InvertedDropout<T>{.x = from.data<T>(),
+                                                                .y = to.tensor.mutable_data<T>(),
+                                                                .count = from.count(),
+                                                                .probability = probability,
+                                                                .seed = seed,
+                                                                .layer = layer,
+                                                                .step = step,
+                                                                .accumulate = to.accumulate});
     });
   };
   Tensor y = Tensor::empty(context.stream, x.shape(), x.dtype());

@@ -11,15 +11,15 @@ namespace {
 template <class T>
 void gemm_into(const Stream& stream, GradientTarget target, const T* a, bool transpose_a,
                const T* b, bool transpose_b, int64_t m, int64_t n, int64_t k) {
-  run<cpu::gemm<T>>(stream, Gemm<T>{.a = a,
-                                    .b = b,
-                                    .c = target.tensor.mutable_data<T>(),
-                                    .m = m,
-                                    .n = n,
-                                    .k = k,
-                                    .transpose_a = transpose_a,
-                                    .transpose_b = transpose_b,
-                                    .accumulate = target.accumulate});
+  run<cpu::gemm<T>, cuda::gemm<T>>(stream, Gemm<T>{.a = a,
+                                                   .b = b,
+                                                   .c = target.tensor.mutable_data<T>(),
+                                                   .m = m,
+                                                   .n = n,
+                                                   .k = k,
+                                                   .transpose_a = transpose_a,
+                                                   .transpose_b = transpose_b,
+                                                   .accumulate = target.accumulate});
 }
 
 }  // namespace
@@ -35,12 +35,12 @@ Variable matmul(const Context& context, const Variable& a, const Variable& b) {
   Tensor y = Tensor::empty(context.stream, {m, n}, a.dtype());
   dispatch_real(a.dtype(), "matmul", [&](auto zero) {
     using T = decltype(zero);
-    run<cpu::gemm<T>>(context.stream, Gemm<T>{.a = a.value().data<T>(),
-                                              .b = b.value().data<T>(),
-                                              .c = y.mutable_data<T>(),
-                                              .m = m,
-                                              .n = n,
-                                              .k = k});
+    run<cpu::gemm<T>, cuda::gemm<T>>(context.stream, Gemm<T>{.a = a.value().data<T>(),
+                                                             .b = b.value().data<T>(),
+                                                             .c = y.mutable_data<T>(),
+                                                             .m = m,
+                                                             .n = n,
+                                                             .k = k});
   });
   return Variable::result(
       y, "matmul", {&a, &b},
@@ -76,15 +76,15 @@ Variable linear(const Context& context, const Variable& x, const Variable& weigh
   Tensor y = Tensor::empty(context.stream, {m, n}, x.dtype());
   dispatch_real(x.dtype(), "linear", [&](auto zero) {
     using T = decltype(zero);
-    run<cpu::gemm<T>>(context.stream, Gemm<T>{.a = x.value().data<T>(),
-                                              .b = weight.value().data<T>(),
-                                              .bias = data_or_null<T>(bias),
-                                              .c = y.mutable_data<T>(),
-                                              .m = m,
-                                              .n = n,
-                                              .k = k,
-                                              .transpose_b = true,
-                                              .relu = relu});
+    run<cpu::gemm<T>, cuda::gemm<T>>(context.stream, Gemm<T>{.a = x.value().data<T>(),
+                                                             .b = weight.value().data<T>(),
+                                                             .bias = data_or_null<T>(bias),
+                                                             .c = y.mutable_data<T>(),
+                                                             .m = m,
+                                                             .n = n,
+                                                             .k = k,
+                                                             .transpose_b = true,
+                                                             .relu = relu});
   });
   return Variable::result(
       y, "linear", {&x, &weight, &bias},

@@ -30,7 +30,7 @@ CrossEntropy softmax_cross_entropy(const Context& context, const Variable& logit
   }
   dispatch_real(logits.dtype(), "softmax_cross_entropy", [&](auto zero) {
     using T = decltype(zero);
-    run<cpu::softmax_cross_entropy<T>>(
+    run<cpu::softmax_cross_entropy<T>, cuda::softmax_cross_entropy<T>>(
         stream,
         SoftmaxCrossEntropy<T>{.logits = logits.value().data<T>(),
                                .labels = labels.data<int32_t>(),
@@ -47,11 +47,12 @@ CrossEntropy softmax_cross_entropy(const Context& context, const Variable& logit
         dispatch_real(dlogits.dtype(), "softmax_cross_entropy", [&](auto zero) {
           using T = decltype(zero);
           GradientTarget dx = gradients.target(0);
-          run<cpu::scale<T>>(gradients.stream(), Scale<T>{.x = dlogits.data<T>(),
-                                                          .y = dx.tensor.mutable_data<T>(),
-                                                          .alpha_pointer = gradients.dy().data<T>(),
-                                                          .count = dlogits.count(),
-                                                          .accumulate = dx.accumulate});
+          run<cpu::scale<T>, cuda::scale<T>>(gradients.stream(),
+                                             Scale<T>{.x = dlogits.data<T>(),
+                                                      .y = dx.tensor.mutable_data<T>(),
+                                                      .alpha_pointer = gradients.dy().data<T>(),
+                                                      .count = dlogits.count(),
+                                                      .accumulate = dx.accumulate});
         });
       });
   return {result, correct};

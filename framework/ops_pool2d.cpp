@@ -42,7 +42,7 @@ Variable max_pool2d(const Context& context, const Variable& x, const Pool2dOptio
     argmax = Tensor::empty(context.stream, y_shape, DType::u8);
   dispatch_real(x.dtype(), "max_pool2d", [&](auto zero) {
     using T = decltype(zero);
-    run<cpu::max_pool2d_forward<T>>(
+    run<cpu::max_pool2d_forward<T>, cuda::max_pool2d_forward<T>>(
         context.stream,
         MaxPool2dForward<T>{.x = x.value().data<T>(),
                             .y = y.mutable_data<T>(),
@@ -54,12 +54,12 @@ Variable max_pool2d(const Context& context, const Variable& x, const Pool2dOptio
     dispatch_real(gradients.dy().dtype(), "max_pool2d", [&](auto zero) {
       using T = decltype(zero);
       GradientTarget dx = gradients.target(0);
-      run<cpu::max_pool2d_backward<T>>(gradients.stream(),
-                                       MaxPool2dBackward<T>{.dy = gradients.dy().data<T>(),
-                                                            .argmax = argmax.data<uint8_t>(),
-                                                            .dx = dx.tensor.mutable_data<T>(),
-                                                            .shape = shape,
-                                                            .accumulate = dx.accumulate});
+      run<cpu::max_pool2d_backward<T>, cuda::max_pool2d_backward<T>>(
+          gradients.stream(), MaxPool2dBackward<T>{.dy = gradients.dy().data<T>(),
+                                                   .argmax = argmax.data<uint8_t>(),
+                                                   .dx = dx.tensor.mutable_data<T>(),
+                                                   .shape = shape,
+                                                   .accumulate = dx.accumulate});
     });
   });
 }
@@ -70,7 +70,7 @@ Variable average_pool2d(const Context& context, const Variable& x, const Pool2dO
   Tensor y = Tensor::empty(context.stream, {shape.n, shape.p(), shape.q(), shape.c}, x.dtype());
   dispatch_real(x.dtype(), "average_pool2d", [&](auto zero) {
     using T = decltype(zero);
-    run<cpu::average_pool2d_forward<T>>(
+    run<cpu::average_pool2d_forward<T>, cuda::average_pool2d_forward<T>>(
         context.stream, AveragePool2dForward<T>{
                             .x = x.value().data<T>(), .y = y.mutable_data<T>(), .shape = shape});
   });
@@ -78,7 +78,7 @@ Variable average_pool2d(const Context& context, const Variable& x, const Pool2dO
     dispatch_real(gradients.dy().dtype(), "average_pool2d", [&](auto zero) {
       using T = decltype(zero);
       GradientTarget dx = gradients.target(0);
-      run<cpu::average_pool2d_backward<T>>(
+      run<cpu::average_pool2d_backward<T>, cuda::average_pool2d_backward<T>>(
           gradients.stream(), AveragePool2dBackward<T>{.dy = gradients.dy().data<T>(),
                                                        .dx = dx.tensor.mutable_data<T>(),
                                                        .shape = shape,
@@ -94,7 +94,7 @@ Variable global_average_pool(const Context& context, const Variable& x) {
   Tensor y = Tensor::empty(context.stream, {n, c}, x.dtype());
   dispatch_real(x.dtype(), "global_average_pool", [&](auto zero) {
     using T = decltype(zero);
-    run<cpu::global_average_pool_forward<T>>(
+    run<cpu::global_average_pool_forward<T>, cuda::global_average_pool_forward<T>>(
         context.stream,
         GlobalAveragePoolForward<T>{
             .x = x.value().data<T>(), .y = y.mutable_data<T>(), .n = n, .pixels = pixels, .c = c});
@@ -103,7 +103,7 @@ Variable global_average_pool(const Context& context, const Variable& x) {
     dispatch_real(gradients.dy().dtype(), "global_average_pool", [&](auto zero) {
       using T = decltype(zero);
       GradientTarget dx = gradients.target(0);
-      run<cpu::global_average_pool_backward<T>>(
+      run<cpu::global_average_pool_backward<T>, cuda::global_average_pool_backward<T>>(
           gradients.stream(), GlobalAveragePoolBackward<T>{.dy = gradients.dy().data<T>(),
                                                            .dx = dx.tensor.mutable_data<T>(),
                                                            .n = n,

@@ -34,11 +34,11 @@ template <class T>
 const double* norm_squared(const Stream& stream, ParameterArena& arena, Tensor& destination) {
   bool accumulate = false;
   for (const ParameterSegment& segment : arena.host_segments()) {
-    run<cpu::sum_of_squares<T>>(stream,
-                                SumOfSquares<T>{.x = arena.gradients().data<T>() + segment.begin,
-                                                .y = destination.mutable_data<double>(),
-                                                .count = segment.end - segment.begin,
-                                                .accumulate = accumulate});
+    run<cpu::sum_of_squares<T>, cuda::sum_of_squares<T>>(
+        stream, SumOfSquares<T>{.x = arena.gradients().data<T>() + segment.begin,
+                                .y = destination.mutable_data<double>(),
+                                .count = segment.end - segment.begin,
+                                .accumulate = accumulate});
     accumulate = true;
   }
   return destination.data<double>();
@@ -66,7 +66,7 @@ void Adam::enqueue_step(const StepResult& result, LearningRate& rate, const Stre
     using T = decltype(zero);
     const double* norm =
         options_.clip_norm > 0 ? norm_squared<T>(stream, arena_, gradient_norm_squared_) : nullptr;
-    run<cpu::adam<T>>(
+    run<cpu::adam<T>, cuda::adam<T>>(
         stream, AdamStep<T>{.values = arena_.values().mutable_data<T>(),
                             .gradients = arena_.gradients().data<T>(),
                             .m = m_.mutable_data<T>(),
@@ -114,17 +114,17 @@ void Sgd::enqueue_step(const StepResult& result, LearningRate& rate, const Strea
     using T = decltype(zero);
     const double* norm =
         options_.clip_norm > 0 ? norm_squared<T>(stream, arena_, gradient_norm_squared_) : nullptr;
-    run<cpu::sgd<T>>(stream, SgdStep<T>{.values = arena_.values().mutable_data<T>(),
-                                        .gradients = arena_.gradients().data<T>(),
-                                        .momentum = momentum_.mutable_data<T>(),
-                                        .segments = arena_.segments(),
-                                        .segment_count = arena_.segment_count(),
-                                        .mu = options_.momentum,
-                                        .weight_decay = options_.weight_decay,
-                                        .clip_norm = options_.clip_norm,
-                                        .gradient_norm_squared = norm,
-                                        .feedback = feedback<T>(result, rate)});
-    run<cpu::learning_rate<T>>(stream, feedback<T>(result, rate));
+    run<cpu::sgd<T>, cuda::sgd<T>>(stream, SgdStep<T>{.values = arena_.values().mutable_data<T>(),
+                                                      .gradients = arena_.gradients().data<T>(),
+                                                      .momentum = momentum_.mutable_data<T>(),
+                                                      .segments = arena_.segments(),
+                                                      .segment_count = arena_.segment_count(),
+                                                      .mu = options_.momentum,
+                                                      .weight_decay = options_.weight_decay,
+                                                      .clip_norm = options_.clip_norm,
+                                                      .gradient_norm_squared = norm,
+                                                      .feedback = feedback<T>(result, rate)});
+    run<cpu::learning_rate<T>, cuda::learning_rate<T>>(stream, feedback<T>(result, rate));
   });
   arena_.mark_stepped();
 }

@@ -1,20 +1,56 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include "framework/stream.h"
+#include "kernels/cuda_stream.h"
 #include "kernels/error.h"
 
 namespace flyball {
 
+#if FLYBALL_HAVE_CUDA
+inline constexpr bool kHasCuda = true;
+#else
+inline constexpr bool kHasCuda = false;
+#endif
+
+// Memory of the stream's device for as long as the object lives; freed memory is reused in stream
+// order.
+class Workspace {
+ public:
+  Workspace(const Stream& stream, int64_t bytes);
+  ~Workspace();
+  Workspace(const Workspace&) = delete;
+  Workspace& operator=(const Workspace&) = delete;
+  void* data() const { return data_; }
+
+ private:
+  const Stream& stream_;
+  int64_t bytes_;
+  void* data_;
+};
+
 // The only place that branches on the device: enqueues one kernel on the stream.
-//   run<cpu::gemm<float>>(stream, Gemm<float>{...});
-template <auto cpu_function, class Arguments>
+//   run<cpu::gemm<float>, cuda::gemm<float>>(stream, Gemm<float>{...});
+// Argument structs with a `workspace` get it here, as large as their workspace_bytes() says. A null
+// cuda_function: CPU only.
+template <auto cpu_function, auto cuda_function, class Arguments>
 void run(const Stream& stream, const Arguments& arguments) {
-  if (stream.device().kind != Device::Kind::cpu) {
-    throw Error(str("run: device ", stream.device().str(), ": this build has no CUDA half"));
+  if (stream.device().kind == Device::Kind::cpu) return cpu_function(arguments);
+  if constexpr (kHasCuda && !std::is_null_pointer_v<decltype(cuda_function)>) {
+    const auto cuda_stream = static_cast<cudaStream_t>(stream.handle());
+    if constexpr (requires { arguments.workspace; }) {
+      const Workspace workspace(stream, workspace_bytes(arguments));
+      Arguments with_workspace = arguments;
+      with_workspace.workspace = workspace.data();
+      cuda_function(with_workspace, cuda_stream);
+    } else {
+      cuda_function(arguments, cuda_stream);
+    }
+  } else {
+    throw Error(str("run: this kernel has no version for ", stream.device().str()));
   }
-  cpu_function(arguments);
 }
 
 // Copies between host and device memory. copy_to_device is enqueued and has read `from` when it

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "framework/allocator.h"
+#include "framework/device_runtime.h"
 #include "kernels/elementwise.h"
 
 namespace flyball {
@@ -10,7 +11,9 @@ namespace flyball {
 Buffer::Buffer(const Stream& stream, int64_t bytes)
     : device_(stream.device()),
       bytes_(bytes),
-      data_(static_cast<std::byte*>(allocator(device_).allocate(bytes, stream))) {}
+      allocator_(&allocator(device_)),
+      stream_(stream.handle()),
+      data_(static_cast<std::byte*>(allocator_->allocate(bytes, stream_))) {}
 
 Buffer::Buffer(std::shared_ptr<Buffer> parent, int64_t offset_bytes, int64_t bytes)
     : device_(parent->device()),
@@ -19,7 +22,7 @@ Buffer::Buffer(std::shared_ptr<Buffer> parent, int64_t offset_bytes, int64_t byt
       parent_(std::move(parent)) {}
 
 Buffer::~Buffer() {
-  if (parent_ == nullptr) allocator(device_).free(data_, bytes_);
+  if (parent_ == nullptr) allocator_->free(data_, bytes_, stream_);
 }
 
 Tensor Tensor::empty(const Stream& stream, const Shape& shape, DType dtype) {
@@ -33,9 +36,8 @@ Tensor Tensor::empty(const Stream& stream, const Shape& shape, DType dtype) {
 Tensor Tensor::zeros(const Stream& stream, const Shape& shape, DType dtype) {
   Tensor tensor = empty(stream, shape, dtype);
   // All-zero bytes are zero in every dtype.
-  run<cpu::fill<uint8_t>>(stream, Fill<uint8_t>{.x = static_cast<uint8_t*>(tensor.mutable_raw()),
-                                                .value = 0,
-                                                .count = tensor.bytes()});
+  device_runtime(stream.device())
+      .fill_bytes(tensor.mutable_raw(), 0, tensor.bytes(), stream.handle());
   return tensor;
 }
 
@@ -89,7 +91,8 @@ void Tensor::copy_from(const Stream& stream, const Tensor& from) {
     throw Error(str("copy: from ", name_of(from.dtype()), from.shape(), ", expected ",
                     name_of(dtype_), shape_));
   }
-  run<cpu::copy>(stream, Copy{.from = from.raw(), .to = mutable_raw(), .bytes = bytes()});
+  run<cpu::copy, cuda::copy>(stream,
+                             Copy{.from = from.raw(), .to = mutable_raw(), .bytes = bytes()});
 }
 
 Tensor Tensor::clone(const Stream& stream) const {
@@ -102,7 +105,7 @@ namespace {
 
 template <class From, class To>
 void cast_into(const Stream& stream, const Tensor& from, Tensor& to) {
-  run<cpu::cast<From, To>>(
+  run<cpu::cast<From, To>, cuda::cast<From, To>>(
       stream, Cast<From, To>{
                   .from = from.data<From>(), .to = to.mutable_data<To>(), .count = from.count()});
 }
@@ -130,7 +133,7 @@ Tensor Tensor::cast(const Stream& stream, DType to) const {
 void Tensor::fill(const Stream& stream, double value) {
   dispatch_real(dtype_, "fill", [&](auto zero) {
     using T = decltype(zero);
-    run<cpu::fill<T>>(
+    run<cpu::fill<T>, cuda::fill<T>>(
         stream, Fill<T>{.x = mutable_data<T>(), .value = static_cast<T>(value), .count = count()});
   });
 }
@@ -152,13 +155,19 @@ double Tensor::item(const Stream& stream) const {
   throw Error("item: dtype is bf16, expected f32, f64, i32 or u8");
 }
 
+Workspace::Workspace(const Stream& stream, int64_t bytes)
+    : stream_(stream),
+      bytes_(bytes),
+      data_(allocator(stream.device()).allocate(bytes, stream.handle())) {}
+Workspace::~Workspace() { allocator(stream_.device()).free(data_, bytes_, stream_.handle()); }
+
 void copy_to_device(const Stream& stream, void* to, const void* from, int64_t bytes) {
-  run<cpu::copy>(stream, Copy{.from = from, .to = to, .bytes = bytes});
+  device_runtime(stream.device()).copy_to_device(to, from, bytes, stream.handle());
 }
 
 void copy_to_host(const Stream& stream, void* to, const void* from, int64_t bytes) {
-  run<cpu::copy>(stream, Copy{.from = from, .to = to, .bytes = bytes});
-  stream.synchronize();
+  device_runtime(stream.device()).copy_to_host(to, from, bytes, stream.handle());
+  stream.count_synchronization();
 }
 
 }  // namespace flyball

@@ -12,6 +12,8 @@
 
 namespace flyball {
 
+class Allocator;
+
 // Memory of one logical tensor and the count of its in-place writes. A part of a larger buffer has
 // its own count.
 class Buffer {
@@ -31,6 +33,8 @@ class Buffer {
  private:
   Device device_;
   int64_t bytes_;
+  Allocator* allocator_ = nullptr;
+  void* stream_ = nullptr;  // handle of the stream that the memory belongs to
   std::byte* data_ = nullptr;
   std::shared_ptr<Buffer> parent_;  // null: owns its memory
 };

@@ -3,6 +3,8 @@
 #include <cmath>
 #include <cstdint>
 
+#include "kernels/cuda_stream.h"
+
 #include "kernels/learning_rate.h"
 
 namespace flyball {
@@ -75,5 +77,10 @@ namespace cpu {
 template <class T>
 void adam(const AdamStep<T>&);
 }
+
+namespace cuda {
+template <class T>
+void adam(const AdamStep<T>&, cudaStream_t);
+}  // namespace cuda
 
 }  // namespace flyball

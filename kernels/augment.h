@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+#include "kernels/cuda_stream.h"
+
 namespace flyball {
 
 inline constexpr uint32_t kAugmentStream = 0x80000000U;  // above the layers that drop out
@@ -38,5 +40,9 @@ struct Augment {
 namespace cpu {
 void augment(const Augment&);
 }
+
+namespace cuda {
+void augment(const Augment&, cudaStream_t);
+}  // namespace cuda
 
 }  // namespace flyball

@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+#include "kernels/cuda_stream.h"
+
 namespace flyball {
 
 // x: [n, h, w, c], filters: [k, r, s, c], y: [n, p, q, k]; the same stride and zero padding on both
@@ -58,5 +60,14 @@ void conv2d_backward_data(const Conv2dBackwardData<T>&);
 template <class T>
 void conv2d_backward_weights(const Conv2dBackwardWeights<T>&);
 }  // namespace cpu
+
+namespace cuda {
+template <class T>
+void conv2d_forward(const Conv2dForward<T>&, cudaStream_t);
+template <class T>
+void conv2d_backward_data(const Conv2dBackwardData<T>&, cudaStream_t);
+template <class T>
+void conv2d_backward_weights(const Conv2dBackwardWeights<T>&, cudaStream_t);
+}  // namespace cuda
 
 }  // namespace flyball

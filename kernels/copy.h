@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+#include "kernels/cuda_stream.h"
+
 namespace flyball {
 
 // to = from, element by element, converted with C++ rules (f64 to f32 rounds to nearest even).
@@ -34,5 +36,13 @@ void cast(const Cast<From, To>&);
 template <class T>
 void transpose(const Transpose<T>&);
 }  // namespace cpu
+
+namespace cuda {
+void copy(const Copy&, cudaStream_t);
+template <class From, class To>
+void cast(const Cast<From, To>&, cudaStream_t);
+template <class T>
+void transpose(const Transpose<T>&, cudaStream_t);
+}  // namespace cuda
 
 }  // namespace flyball

@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+#include "kernels/cuda_stream.h"
+
 namespace flyball {
 
 // y (+)= keep(i) ? x / (1 - probability) : 0.   Srivastava et al. 2014, JMLR 15; "inverted"
@@ -25,5 +27,10 @@ namespace cpu {
 template <class T>
 void dropout(const InvertedDropout<T>&);
 }
+
+namespace cuda {
+template <class T>
+void dropout(const InvertedDropout<T>&, cudaStream_t);
+}  // namespace cuda
 
 }  // namespace flyball

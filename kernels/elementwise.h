@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+#include "kernels/cuda_stream.h"
+
 namespace flyball {
 
 // x (+)= value * *factor; factor is in device memory, null stands for 1. T may be u8 too, without
@@ -93,5 +95,22 @@ void relu_backward(const ReluBackward<T>&);
 template <class T>
 void bias_relu_backward(const BiasReluBackward<T>&);
 }  // namespace cpu
+
+namespace cuda {
+template <class T>
+void fill(const Fill<T>&, cudaStream_t);
+template <class T>
+void scale(const Scale<T>&, cudaStream_t);
+template <class T>
+void add(const Add<T>&, cudaStream_t);
+template <class T>
+void multiply(const Multiply<T>&, cudaStream_t);
+template <class T>
+void relu_forward(const ReluForward<T>&, cudaStream_t);
+template <class T>
+void relu_backward(const ReluBackward<T>&, cudaStream_t);
+template <class T>
+void bias_relu_backward(const BiasReluBackward<T>&, cudaStream_t);
+}  // namespace cuda
 
 }  // namespace flyball

@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+#include "kernels/cuda_stream.h"
+
 namespace flyball {
 
 // c = relu?(op(a) * op(b) + bias?)   or, with accumulate,   c += op(a) * op(b)
@@ -24,5 +26,10 @@ namespace cpu {
 template <class T>
 void gemm(const Gemm<T>&);
 }
+
+namespace cuda {
+template <class T>
+void gemm(const Gemm<T>&, cudaStream_t);
+}  // namespace cuda
 
 }  // namespace flyball

@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+#include "kernels/cuda_stream.h"
+
 #include "schedulers/rules/learning_rate_state.h"
 
 namespace flyball {
@@ -26,5 +28,10 @@ namespace cpu {
 template <class T>
 void learning_rate(const StepFeedback<T>&);
 }
+
+namespace cuda {
+template <class T>
+void learning_rate(const StepFeedback<T>&, cudaStream_t);
+}  // namespace cuda
 
 }  // namespace flyball

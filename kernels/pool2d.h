@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+#include "kernels/cuda_stream.h"
+
 namespace flyball {
 
 // x: [n, h, w, c], y: [n, p, q, c]; square window, the same stride and padding on both axes.
@@ -84,5 +86,20 @@ void global_average_pool_forward(const GlobalAveragePoolForward<T>&);
 template <class T>
 void global_average_pool_backward(const GlobalAveragePoolBackward<T>&);
 }  // namespace cpu
+
+namespace cuda {
+template <class T>
+void max_pool2d_forward(const MaxPool2dForward<T>&, cudaStream_t);
+template <class T>
+void max_pool2d_backward(const MaxPool2dBackward<T>&, cudaStream_t);
+template <class T>
+void average_pool2d_forward(const AveragePool2dForward<T>&, cudaStream_t);
+template <class T>
+void average_pool2d_backward(const AveragePool2dBackward<T>&, cudaStream_t);
+template <class T>
+void global_average_pool_forward(const GlobalAveragePoolForward<T>&, cudaStream_t);
+template <class T>
+void global_average_pool_backward(const GlobalAveragePoolBackward<T>&, cudaStream_t);
+}  // namespace cuda
 
 }  // namespace flyball

@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+#include "kernels/cuda_stream.h"
+
 namespace flyball {
 
 // y[0] (+)= alpha * sum of x. Two stages in f64: fixed chunks, then the chunks in order.
@@ -41,5 +43,14 @@ void reduce_rows(const ReduceRows<T>&);
 template <class T>
 void sum_of_squares(const SumOfSquares<T>&);
 }  // namespace cpu
+
+namespace cuda {
+template <class T>
+void reduce_sum(const ReduceSum<T>&, cudaStream_t);
+template <class T>
+void reduce_rows(const ReduceRows<T>&, cudaStream_t);
+template <class T>
+void sum_of_squares(const SumOfSquares<T>&, cudaStream_t);
+}  // namespace cuda
 
 }  // namespace flyball

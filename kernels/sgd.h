@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+#include "kernels/cuda_stream.h"
+
 #include "kernels/adam.h"
 
 namespace flyball {
@@ -29,5 +31,10 @@ namespace cpu {
 template <class T>
 void sgd(const SgdStep<T>&);
 }
+
+namespace cuda {
+template <class T>
+void sgd(const SgdStep<T>&, cudaStream_t);
+}  // namespace cuda
 
 }  // namespace flyball

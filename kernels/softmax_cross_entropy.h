@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+#include "kernels/cuda_stream.h"
+
 namespace flyball {
 
 // loss = -1/rows * sum_i sum_j target[i,j] * log softmax(logits[i])[j]
@@ -26,5 +28,10 @@ namespace cpu {
 template <class T>
 void softmax_cross_entropy(const SoftmaxCrossEntropy<T>&);
 }
+
+namespace cuda {
+template <class T>
+void softmax_cross_entropy(const SoftmaxCrossEntropy<T>&, cudaStream_t);
+}  // namespace cuda
 
 }  // namespace flyball

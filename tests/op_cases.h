@@ -130,17 +130,19 @@ class Operands {
   std::vector<Tensor> memory_;
 };
 
-// Sets how a case runs: make(T{}, operands) gives the kernel's argument struct.
-template <auto run_f32, auto run_f64, auto oracle, class MakeArguments>
+// Sets how a case runs: make(T{}, operands) gives the kernel's argument struct. Without CUDA
+// functions the case is for the CPU alone.
+template <auto cpu_f32, auto cpu_f64, auto oracle, auto cuda_f32 = nullptr, auto cuda_f64 = nullptr,
+          class MakeArguments>
 void set_kernel(OpCase& op, MakeArguments make) {
   op.prepare = [make](const Operands& operands) -> Launch {
     if (operands.real() == DType::f32) {
       return [arguments = make(float{}, operands)](const Stream& stream) {
-        run<run_f32>(stream, arguments);
+        run<cpu_f32, cuda_f32>(stream, arguments);
       };
     }
     return [arguments = make(double{}, operands)](const Stream& stream) {
-      run<run_f64>(stream, arguments);
+      run<cpu_f64, cuda_f64>(stream, arguments);
     };
   };
   op.reference = [make](const Operands& operands) { oracle(make(double{}, operands)); };

@@ -15,7 +15,7 @@ struct Expected {
 // From the naive reference, or from the kernel itself in f64 where the reference would take too
 // long.
 enum class Oracle : uint8_t { reference, f64_kernel };
-Expected expected_results(const Stream& stream, const OpCase& op, uint64_t seed, Oracle oracle);
+Expected expected_results(const OpCase& op, uint64_t seed, Oracle oracle);
 
 // Whether every output is within its tolerance. largest_error: of |got - want| relative to the
 // largest |want| of its operand, over all real outputs.
@@ -26,6 +26,7 @@ struct CheckOptions {
   uint64_t seed = 1;
   // With the pass-through allocator operands end where their memory ends, for bounds checkers.
   bool guards = true;
+  bool repeat = true;  // run again, and on two threads
 };
 CheckOptions default_check_options();
 

@@ -143,7 +143,8 @@ inline Trained train(const Rule& start, double distance, int steps = 1000) {
       problem.step(decision);
       decision = update(rule, signals);
       if (signals.step >= steps - steps / 10) {
-        trained.loss += problem.excess_loss() / (steps / 10) / 3;
+        const int64_t tenth = steps / 10;
+        trained.loss += problem.excess_loss() / static_cast<double>(3 * tenth);
       }
     }
     if (rule.kind == RuleKind::kAdaptive) trained.peak += rule.adaptive.peak / 3;

@@ -90,7 +90,7 @@ std::string error_of(const std::function<void()>& action) {
   try {
     action();
   } catch (const flyball::Error& error) {
-    const std::string text = error.what();
+    std::string text = error.what();
     CHECK_MESSAGE(text.find('\n') == std::string::npos, text);
     return text;
   }

@@ -47,7 +47,10 @@ void set_parameters(Module& module) {
   uint64_t number = 0;
   for (auto& parameter : parameters_of(module)) {
     Tensor& value = parameter.item->variable.mutable_value();
-    if (value.shape().rank() > 1) fan_in = static_cast<double>(value.count() / value.shape()[0]);
+    if (value.shape().rank() > 1) {
+      const int64_t inputs = value.count() / value.shape()[0];
+      fan_in = static_cast<double>(inputs);
+    }
     std::vector<double> values(static_cast<size_t>(value.count()));
     for (int64_t i = 0; i < value.count(); ++i) {
       const double exact = (2 * u(i, 1 + number) - 1) / std::sqrt(fan_in);

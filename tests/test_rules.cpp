@@ -168,7 +168,7 @@ AdaptiveOptions changed(Change change) {
 struct Sweep {
   double distance, constant_loss = kInfinity, linear_loss = kInfinity, linear_rate = 0;
   explicit Sweep(double start) : distance(start) {
-    for (double rate = 5e-4; rate < 0.1; rate *= 2) {
+    for (const double rate : {5e-4, 1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2, 6.4e-2}) {
       constant_loss = std::min(constant_loss, train(ConstantRule{rate}, distance).loss);
       const double loss = train(LinearRule{rate}, distance).loss;
       if (loss < linear_loss) linear_rate = rate;
@@ -298,7 +298,7 @@ TEST_CASE("adaptive: without gradient or update the cosine counts as zero") {
 
 TEST_CASE("adaptive: waits for the first finite loss") {
   Feed feed({}, 500);
-  for (int i = 0; i < 7; ++i) feed.step(i % 2 == 0 ? kNan : kInfinity);
+  for (int i = 0; i < 7; ++i) feed.step(i % 2 == 0 ? double{kNan} : double{kInfinity});
   CHECK(feed.decision.rate == feed.rule.first_rate());
   CHECK(feed.decision.action == Action::kNone);
   feed.step(2.5);

@@ -95,23 +95,23 @@ TEST_CASE("allocator: blocks are reused and counted, memory comes aligned") {
   Allocator& memory = allocator({});
   memory.release_cached();
   const AllocatorCounters before = memory.counters();
-  void* first = memory.allocate(1000, stream());
+  void* first = memory.allocate(1000, stream().handle());
   CHECK(reinterpret_cast<uintptr_t>(first) % 64 == 0);
   CHECK(memory.counters().live_bytes == before.live_bytes + 1000);
-  memory.free(first, 1000);
+  memory.free(first, 1000, stream().handle());
   CHECK(memory.counters().live_bytes == before.live_bytes);
   if (allocator_is_passthrough()) {
     CHECK(memory.counters().cached_bytes == 0);
     return;
   }
   CHECK(memory.counters().cached_bytes >= 1000);
-  void* second = memory.allocate(990, stream());  // the same size class
+  void* second = memory.allocate(990, stream().handle());  // the same size class
   CHECK(second == first);
   CHECK(memory.counters().system_allocations == before.system_allocations + 1);
-  memory.free(second, 990);
+  memory.free(second, 990, stream().handle());
   memory.release_cached();
   CHECK(memory.counters().cached_bytes == 0);
-  CHECK(contains(error_of([&] { memory.allocate(int64_t{1} << 60, stream()); }),
+  CHECK(contains(error_of([&] { memory.allocate(int64_t{1} << 60, stream().handle()); }),
                  "out of memory on cpu: requested 1152921504606846976 bytes"));
   CHECK(memory.counters().live_bytes == before.live_bytes);
 }
@@ -121,7 +121,7 @@ TEST_CASE("allocator: at most a quarter of a block is unused") {
   Allocator& memory = allocator({});
   for (const int64_t bytes : {1, 257, 1025, 4097, 65537, 1000001, 33554433}) {
     memory.release_cached();
-    memory.free(memory.allocate(bytes, stream()), bytes);
+    memory.free(memory.allocate(bytes, stream().handle()), bytes, stream().handle());
     CHECK(memory.counters().cached_bytes >= bytes);
     CHECK(memory.counters().cached_bytes <= std::max<int64_t>(256, bytes + bytes / 4 + 1));
   }

@@ -36,6 +36,8 @@ class ScratchBuffer {
 template <class Tag, class T>
 T* scratch(int64_t count) {
   thread_local detail::ScratchBuffer buffer;
+  // The analyzer takes the old memory, which at_least() has just replaced, for the returned one.
+  // NOLINTNEXTLINE(clang-analyzer-cplusplus.NewDelete)
   return static_cast<T*>(buffer.at_least(static_cast<size_t>(count) * sizeof(T)));
 }
 

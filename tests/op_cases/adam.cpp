@@ -106,27 +106,27 @@ OpCase adam_case(const std::string& what, const std::vector<ParameterSegment>& s
                            .role = Role::scratch,
                            .element = Element::f64});
   }
-  set_kernel<cpu::adam<float>, cpu::adam<double>, reference::adam>(
-      op, [=](auto zero, const Operands& operands) {
-        using T = decltype(zero);
-        return AdamStep<T>{.values = operands.get<T>("values"),
-                           .gradients = operands.get<T>("gradients"),
-                           .m = operands.get<T>("m"),
-                           .v = operands.get<T>("v"),
-                           .snapshot = operands.get<T>("snapshot"),
-                           .segments = operands.get<ParameterSegment>("segments"),
-                           .segment_count = segment_count,
-                           .beta1 = kBeta1,
-                           .beta2 = kBeta2,
-                           .epsilon = kEpsilon,
-                           .weight_decay = o.weight_decay,
-                           .clip_norm = o.clip_norm,
-                           .gradient_norm_squared = operands.get<double>("gradient_norm_squared"),
-                           .sums = o.sums,
-                           .partial_sums = operands.get<double>("partial_sums"),
-                           .powers = operands.get<AdamPowers>("powers"),
-                           .feedback = feedback_of<T>(operands)};
-      });
+  set_kernel<cpu::adam<float>, cpu::adam<double>, reference::adam, cuda::adam<float>,
+             cuda::adam<double>>(op, [=](auto zero, const Operands& operands) {
+    using T = decltype(zero);
+    return AdamStep<T>{.values = operands.get<T>("values"),
+                       .gradients = operands.get<T>("gradients"),
+                       .m = operands.get<T>("m"),
+                       .v = operands.get<T>("v"),
+                       .snapshot = operands.get<T>("snapshot"),
+                       .segments = operands.get<ParameterSegment>("segments"),
+                       .segment_count = segment_count,
+                       .beta1 = kBeta1,
+                       .beta2 = kBeta2,
+                       .epsilon = kEpsilon,
+                       .weight_decay = o.weight_decay,
+                       .clip_norm = o.clip_norm,
+                       .gradient_norm_squared = operands.get<double>("gradient_norm_squared"),
+                       .sums = o.sums,
+                       .partial_sums = operands.get<double>("partial_sums"),
+                       .powers = operands.get<AdamPowers>("powers"),
+                       .feedback = feedback_of<T>(operands)};
+  });
   op.magnitude = [=](const Operands& before, const Operands&) {
     return error_scale(segments, o, before);
   };

@@ -46,7 +46,7 @@ OpCase augment_case(int64_t n, int64_t h, int64_t w, int64_t c, const Options& o
        .tolerance = {.kernel = 1},
        .element = Element::f32},
       {.name = "y_labels", .shape = {n}, .role = Role::output, .element = Element::i32}};
-  set_kernel<cpu::augment, cpu::augment, reference::augment>(
+  set_kernel<cpu::augment, cpu::augment, reference::augment, cuda::augment, cuda::augment>(
       op, [=](auto, const Operands& operands) {
         return Augment{.images = operands.get<uint8_t>("images"),
                        .labels = operands.get<int32_t>("labels"),

@@ -45,7 +45,8 @@ OpCase forward_case(const Conv2dShape& d, const Epilogue& e, const Values& value
                          .shape = y_shape(d),
                          .role = Role::output,
                          .tolerance = sum_of(d.r * d.s * d.c + 1)});
-  set_kernel<cpu::conv2d_forward<float>, cpu::conv2d_forward<double>, reference::conv2d_forward>(
+  set_kernel<cpu::conv2d_forward<float>, cpu::conv2d_forward<double>, reference::conv2d_forward,
+             cuda::conv2d_forward<float>, cuda::conv2d_forward<double>>(
       op, [d, e](auto zero, const Operands& operands) {
         using T = decltype(zero);
         return Conv2dForward<T>{.x = operands.get<T>("x"),
@@ -74,7 +75,8 @@ OpCase backward_data_case(const Conv2dShape& d, bool accumulate) {
                   .role = accumulate ? Role::in_out : Role::output,
                   .tolerance = sum_of(d.r * d.s * d.k + 1)}};
   set_kernel<cpu::conv2d_backward_data<float>, cpu::conv2d_backward_data<double>,
-             reference::conv2d_backward_data>(op, [=](auto zero, const Operands& operands) {
+             reference::conv2d_backward_data, cuda::conv2d_backward_data<float>,
+             cuda::conv2d_backward_data<double>>(op, [=](auto zero, const Operands& operands) {
     using T = decltype(zero);
     return Conv2dBackwardData<T>{.dy = operands.get<T>("dy"),
                                  .filters = operands.get<T>("filters"),
@@ -95,7 +97,8 @@ OpCase backward_weights_case(const Conv2dShape& d, bool accumulate, const Values
                   .role = accumulate ? Role::in_out : Role::output,
                   .tolerance = sum_of(d.n * d.p() * d.q() + 1)}};
   set_kernel<cpu::conv2d_backward_weights<float>, cpu::conv2d_backward_weights<double>,
-             reference::conv2d_backward_weights>(op, [=](auto zero, const Operands& operands) {
+             reference::conv2d_backward_weights, cuda::conv2d_backward_weights<float>,
+             cuda::conv2d_backward_weights<double>>(op, [=](auto zero, const Operands& operands) {
     using T = decltype(zero);
     return Conv2dBackwardWeights<T>{.x = operands.get<T>("x"),
                                     .dy = operands.get<T>("dy"),

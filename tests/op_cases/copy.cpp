@@ -10,9 +10,11 @@ OpCase copy_case(int64_t bytes) {
   OpCase op{.operation = "copy", .name = str("copy ", bytes, " bytes")};
   op.operands = {{.name = "from", .shape = {bytes}, .values = below(256), .element = Element::u8},
                  {.name = "to", .shape = {bytes}, .role = Role::output, .element = Element::u8}};
-  set_kernel<cpu::copy, cpu::copy, reference::copy>(op, [=](auto, const Operands& operands) {
-    return Copy{.from = operands.get<void>("from"), .to = operands.get<void>("to"), .bytes = bytes};
-  });
+  set_kernel<cpu::copy, cpu::copy, reference::copy, cuda::copy, cuda::copy>(
+      op, [=](auto, const Operands& operands) {
+        return Copy{
+            .from = operands.get<void>("from"), .to = operands.get<void>("to"), .bytes = bytes};
+      });
   op.bytes = 2 * static_cast<double>(bytes);
   return op;
 }
@@ -22,11 +24,11 @@ OpCase cast_case(const char* name, int64_t count, Element from, Element to, cons
   OpCase op{.operation = "copy", .name = str("cast ", name, " ", count)};
   op.operands = {{.name = "from", .shape = {count}, .values = values, .element = from},
                  {.name = "to", .shape = {count}, .role = Role::output, .element = to}};
-  set_kernel<cpu::cast<From, To>, cpu::cast<From, To>, reference::cast<From, To>>(
-      op, [=](auto, const Operands& operands) {
-        return Cast<From, To>{
-            .from = operands.get<From>("from"), .to = operands.get<To>("to"), .count = count};
-      });
+  set_kernel<cpu::cast<From, To>, cpu::cast<From, To>, reference::cast<From, To>,
+             cuda::cast<From, To>, cuda::cast<From, To>>(op, [=](auto, const Operands& operands) {
+    return Cast<From, To>{
+        .from = operands.get<From>("from"), .to = operands.get<To>("to"), .count = count};
+  });
   op.bytes = static_cast<double>(count) * static_cast<double>(sizeof(From) + sizeof(To));
   return op;
 }
@@ -35,7 +37,8 @@ OpCase transpose_case(int64_t rows, int64_t columns) {
   OpCase op{.operation = "copy", .name = str("transpose ", rows, "x", columns)};
   op.operands = {{.name = "x", .shape = {rows, columns}},
                  {.name = "y", .shape = {columns, rows}, .role = Role::output}};
-  set_kernel<cpu::transpose<float>, cpu::transpose<double>, reference::transpose>(
+  set_kernel<cpu::transpose<float>, cpu::transpose<double>, reference::transpose,
+             cuda::transpose<float>, cuda::transpose<double>>(
       op, [=](auto zero, const Operands& operands) {
         using T = decltype(zero);
         return Transpose<T>{

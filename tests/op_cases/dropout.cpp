@@ -30,18 +30,18 @@ OpCase dropout_case(int64_t count, double probability, const Options& o = {}) {
   }
   op.operands.push_back(
       {.name = "step", .shape = {1}, .values = constant(5), .element = Element::i64});
-  set_kernel<cpu::dropout<float>, cpu::dropout<double>, reference::dropout>(
-      op, [=](auto zero, const Operands& operands) {
-        using T = decltype(zero);
-        return InvertedDropout<T>{.x = operands.get<T>("x"),
-                                  .y = operands.get<T>(o.in_place ? "x" : "y"),
-                                  .count = count,
-                                  .probability = probability,
-                                  .seed = kSeed,
-                                  .layer = kLayer,
-                                  .step = operands.get<int64_t>("step"),
-                                  .accumulate = o.accumulate};
-      });
+  set_kernel<cpu::dropout<float>, cpu::dropout<double>, reference::dropout, cuda::dropout<float>,
+             cuda::dropout<double>>(op, [=](auto zero, const Operands& operands) {
+    using T = decltype(zero);
+    return InvertedDropout<T>{.x = operands.get<T>("x"),
+                              .y = operands.get<T>(o.in_place ? "x" : "y"),
+                              .count = count,
+                              .probability = probability,
+                              .seed = kSeed,
+                              .layer = kLayer,
+                              .step = operands.get<int64_t>("step"),
+                              .accumulate = o.accumulate};
+  });
   if (probability > 0 && !o.accumulate && !o.in_place) {
     op.differentiable = [=](const Context& context, const std::vector<Variable>& v) {
       return dropout(context, v[0], probability, kLayer);

@@ -34,15 +34,15 @@ OpCase fill_case(int64_t count, const Options& o) {
                          .shape = {count},
                          .role = o.accumulate ? Role::in_out : Role::output,
                          .tolerance = sum_of(3)});
-  set_kernel<cpu::fill<float>, cpu::fill<double>, reference::fill>(
-      op, [=](auto zero, const Operands& operands) {
-        using T = decltype(zero);
-        return Fill<T>{.x = operands.get<T>("x"),
-                       .value = T{1.25},
-                       .factor = operands.get<T>("factor"),
-                       .count = count,
-                       .accumulate = o.accumulate};
-      });
+  set_kernel<cpu::fill<float>, cpu::fill<double>, reference::fill, cuda::fill<float>,
+             cuda::fill<double>>(op, [=](auto zero, const Operands& operands) {
+    using T = decltype(zero);
+    return Fill<T>{.x = operands.get<T>("x"),
+                   .value = T{1.25},
+                   .factor = operands.get<T>("factor"),
+                   .count = count,
+                   .accumulate = o.accumulate};
+  });
   return op;
 }
 
@@ -59,16 +59,16 @@ OpCase scale_case(int64_t count, const Options& o) {
                            .role = o.accumulate ? Role::in_out : Role::output,
                            .tolerance = sum_of(2)});
   }
-  set_kernel<cpu::scale<float>, cpu::scale<double>, reference::scale>(
-      op, [=](auto zero, const Operands& operands) {
-        using T = decltype(zero);
-        return Scale<T>{.x = operands.get<T>("x"),
-                        .y = operands.get<T>(o.in_place ? "x" : "y"),
-                        .alpha = T{0.75},
-                        .alpha_pointer = operands.get<T>("alpha"),
-                        .count = count,
-                        .accumulate = o.accumulate};
-      });
+  set_kernel<cpu::scale<float>, cpu::scale<double>, reference::scale, cuda::scale<float>,
+             cuda::scale<double>>(op, [=](auto zero, const Operands& operands) {
+    using T = decltype(zero);
+    return Scale<T>{.x = operands.get<T>("x"),
+                    .y = operands.get<T>(o.in_place ? "x" : "y"),
+                    .alpha = T{0.75},
+                    .alpha_pointer = operands.get<T>("alpha"),
+                    .count = count,
+                    .accumulate = o.accumulate};
+  });
   if (!o.accumulate && !o.in_place && !o.device_scalar) {
     op.differentiable = [](const Context& context, const std::vector<Variable>& v) {
       return scale(context, v[0], 0.75);
@@ -103,14 +103,14 @@ const char* result_of(Alias alias) {
 
 OpCase add_case(int64_t count, Alias alias) {
   OpCase op = binary_case("add", count, alias, false);
-  set_kernel<cpu::add<float>, cpu::add<double>, reference::add>(
-      op, [=](auto zero, const Operands& operands) {
-        using T = decltype(zero);
-        return Add<T>{.a = operands.get<T>("a"),
-                      .b = operands.get<T>("b"),
-                      .y = operands.get<T>(result_of(alias)),
-                      .count = count};
-      });
+  set_kernel<cpu::add<float>, cpu::add<double>, reference::add, cuda::add<float>,
+             cuda::add<double>>(op, [=](auto zero, const Operands& operands) {
+    using T = decltype(zero);
+    return Add<T>{.a = operands.get<T>("a"),
+                  .b = operands.get<T>("b"),
+                  .y = operands.get<T>(result_of(alias)),
+                  .count = count};
+  });
   if (alias == Alias::none) {
     op.differentiable = [](const Context& context, const std::vector<Variable>& v) {
       return add(context, v[0], v[1]);
@@ -121,7 +121,8 @@ OpCase add_case(int64_t count, Alias alias) {
 
 OpCase multiply_case(int64_t count, Alias alias, bool accumulate) {
   OpCase op = binary_case("multiply", count, alias, accumulate);
-  set_kernel<cpu::multiply<float>, cpu::multiply<double>, reference::multiply>(
+  set_kernel<cpu::multiply<float>, cpu::multiply<double>, reference::multiply,
+             cuda::multiply<float>, cuda::multiply<double>>(
       op, [=](auto zero, const Operands& operands) {
         using T = decltype(zero);
         return Multiply<T>{.a = operands.get<T>("a"),
@@ -145,7 +146,8 @@ OpCase relu_forward_case(int64_t count, const Options& o, const Values& values) 
                          .role = o.in_place ? Role::in_out : Role::input,
                          .values = values});
   if (!o.in_place) op.operands.push_back({.name = "y", .shape = {count}, .role = Role::output});
-  set_kernel<cpu::relu_forward<float>, cpu::relu_forward<double>, reference::relu_forward>(
+  set_kernel<cpu::relu_forward<float>, cpu::relu_forward<double>, reference::relu_forward,
+             cuda::relu_forward<float>, cuda::relu_forward<double>>(
       op, [=](auto zero, const Operands& operands) {
         using T = decltype(zero);
         return ReluForward<T>{.x = operands.get<T>("x"),
@@ -171,7 +173,8 @@ OpCase relu_backward_case(int64_t count, const Options& o) {
                            .role = o.accumulate ? Role::in_out : Role::output,
                            .tolerance = sum_of(o.accumulate ? 1 : 0)});
   }
-  set_kernel<cpu::relu_backward<float>, cpu::relu_backward<double>, reference::relu_backward>(
+  set_kernel<cpu::relu_backward<float>, cpu::relu_backward<double>, reference::relu_backward,
+             cuda::relu_backward<float>, cuda::relu_backward<double>>(
       op, [=](auto zero, const Operands& operands) {
         using T = decltype(zero);
         return ReluBackward<T>{.y = operands.get<T>("y"),
@@ -201,7 +204,8 @@ OpCase bias_relu_backward_case(int64_t rows, int64_t columns, const Options& o, 
                            .tolerance = sum_of(rows + 1)});
   }
   set_kernel<cpu::bias_relu_backward<float>, cpu::bias_relu_backward<double>,
-             reference::bias_relu_backward>(op, [=](auto zero, const Operands& operands) {
+             reference::bias_relu_backward, cuda::bias_relu_backward<float>,
+             cuda::bias_relu_backward<double>>(op, [=](auto zero, const Operands& operands) {
     using T = decltype(zero);
     return BiasReluBackward<T>{.y = operands.get<T>("y"),
                                .dy = operands.get<T>("dy"),

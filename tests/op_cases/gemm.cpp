@@ -37,21 +37,21 @@ OpCase gemm_case(const Sizes& s, const Options& o, const Values& values = normal
                          .shape = {s.m, s.n},
                          .role = o.accumulate ? Role::in_out : Role::output,
                          .tolerance = sum_of(s.k + 1)});
-  set_kernel<cpu::gemm<float>, cpu::gemm<double>, reference::gemm>(
-      op, [s, o](auto zero, const Operands& operands) {
-        using T = decltype(zero);
-        return Gemm<T>{.a = operands.get<T>("a"),
-                       .b = operands.get<T>("b"),
-                       .bias = operands.get<T>("bias"),
-                       .c = operands.get<T>("c"),
-                       .m = s.m,
-                       .n = s.n,
-                       .k = s.k,
-                       .transpose_a = o.transpose_a,
-                       .transpose_b = o.transpose_b,
-                       .relu = o.relu,
-                       .accumulate = o.accumulate};
-      });
+  set_kernel<cpu::gemm<float>, cpu::gemm<double>, reference::gemm, cuda::gemm<float>,
+             cuda::gemm<double>>(op, [s, o](auto zero, const Operands& operands) {
+    using T = decltype(zero);
+    return Gemm<T>{.a = operands.get<T>("a"),
+                   .b = operands.get<T>("b"),
+                   .bias = operands.get<T>("bias"),
+                   .c = operands.get<T>("c"),
+                   .m = s.m,
+                   .n = s.n,
+                   .k = s.k,
+                   .transpose_a = o.transpose_a,
+                   .transpose_b = o.transpose_b,
+                   .relu = o.relu,
+                   .accumulate = o.accumulate};
+  });
   const auto m = static_cast<double>(s.m), n = static_cast<double>(s.n),
              k = static_cast<double>(s.k);
   op.flops = 2 * m * n * k;

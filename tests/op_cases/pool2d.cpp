@@ -38,7 +38,8 @@ OpCase max_forward_case(const Pool2dShape& d, const Max& max, const Values& valu
         {.name = "argmax", .shape = y_shape(d), .role = Role::output, .element = Element::u8});
   }
   set_kernel<cpu::max_pool2d_forward<float>, cpu::max_pool2d_forward<double>,
-             reference::max_pool2d_forward>(op, [=](auto zero, const Operands& operands) {
+             reference::max_pool2d_forward, cuda::max_pool2d_forward<float>,
+             cuda::max_pool2d_forward<double>>(op, [=](auto zero, const Operands& operands) {
     using T = decltype(zero);
     return MaxPool2dForward<T>{.x = operands.get<T>("x"),
                                .y = operands.get<T>("y"),
@@ -71,7 +72,8 @@ OpCase max_backward_case(const Pool2dShape& d, bool accumulate) {
                   .role = accumulate ? Role::in_out : Role::output,
                   .tolerance = sum_of(windows_over_element(d))}};
   set_kernel<cpu::max_pool2d_backward<float>, cpu::max_pool2d_backward<double>,
-             reference::max_pool2d_backward>(op, [=](auto zero, const Operands& operands) {
+             reference::max_pool2d_backward, cuda::max_pool2d_backward<float>,
+             cuda::max_pool2d_backward<double>>(op, [=](auto zero, const Operands& operands) {
     using T = decltype(zero);
     return MaxPool2dBackward<T>{.dy = operands.get<T>("dy"),
                                 .argmax = operands.get<uint8_t>("argmax"),
@@ -91,7 +93,8 @@ OpCase average_forward_case(const Pool2dShape& d) {
                   .role = Role::output,
                   .tolerance = sum_of(d.window * d.window + 2)}};
   set_kernel<cpu::average_pool2d_forward<float>, cpu::average_pool2d_forward<double>,
-             reference::average_pool2d_forward>(op, [=](auto zero, const Operands& operands) {
+             reference::average_pool2d_forward, cuda::average_pool2d_forward<float>,
+             cuda::average_pool2d_forward<double>>(op, [=](auto zero, const Operands& operands) {
     using T = decltype(zero);
     return AveragePool2dForward<T>{
         .x = operands.get<T>("x"), .y = operands.get<T>("y"), .shape = d};
@@ -113,7 +116,8 @@ OpCase average_backward_case(const Pool2dShape& d, bool accumulate) {
                   .role = accumulate ? Role::in_out : Role::output,
                   .tolerance = sum_of(windows_over_element(d) + 2)}};
   set_kernel<cpu::average_pool2d_backward<float>, cpu::average_pool2d_backward<double>,
-             reference::average_pool2d_backward>(op, [=](auto zero, const Operands& operands) {
+             reference::average_pool2d_backward, cuda::average_pool2d_backward<float>,
+             cuda::average_pool2d_backward<double>>(op, [=](auto zero, const Operands& operands) {
     using T = decltype(zero);
     return AveragePool2dBackward<T>{.dy = operands.get<T>("dy"),
                                     .dx = operands.get<T>("dx"),
@@ -131,14 +135,16 @@ OpCase global_forward_case(const Shape& x, const Values& values = normal()) {
       {.name = "x", .shape = x, .values = values},
       {.name = "y", .shape = {x[0], x[3]}, .role = Role::output, .tolerance = sum_of(pixels + 2)}};
   set_kernel<cpu::global_average_pool_forward<float>, cpu::global_average_pool_forward<double>,
-             reference::global_average_pool_forward>(op, [=](auto zero, const Operands& operands) {
-    using T = decltype(zero);
-    return GlobalAveragePoolForward<T>{.x = operands.get<T>("x"),
-                                       .y = operands.get<T>("y"),
-                                       .n = x[0],
-                                       .pixels = pixels,
-                                       .c = x[3]};
-  });
+             reference::global_average_pool_forward, cuda::global_average_pool_forward<float>,
+             cuda::global_average_pool_forward<double>>(
+      op, [=](auto zero, const Operands& operands) {
+        using T = decltype(zero);
+        return GlobalAveragePoolForward<T>{.x = operands.get<T>("x"),
+                                           .y = operands.get<T>("y"),
+                                           .n = x[0],
+                                           .pixels = pixels,
+                                           .c = x[3]};
+      });
   op.differentiable = [](const Context& context, const std::vector<Variable>& v) {
     return global_average_pool(context, v[0]);
   };
@@ -155,15 +161,17 @@ OpCase global_backward_case(const Shape& x, bool accumulate) {
                   .role = accumulate ? Role::in_out : Role::output,
                   .tolerance = sum_of(3)}};
   set_kernel<cpu::global_average_pool_backward<float>, cpu::global_average_pool_backward<double>,
-             reference::global_average_pool_backward>(op, [=](auto zero, const Operands& operands) {
-    using T = decltype(zero);
-    return GlobalAveragePoolBackward<T>{.dy = operands.get<T>("dy"),
-                                        .dx = operands.get<T>("dx"),
-                                        .n = x[0],
-                                        .pixels = x[1] * x[2],
-                                        .c = x[3],
-                                        .accumulate = accumulate};
-  });
+             reference::global_average_pool_backward, cuda::global_average_pool_backward<float>,
+             cuda::global_average_pool_backward<double>>(
+      op, [=](auto zero, const Operands& operands) {
+        using T = decltype(zero);
+        return GlobalAveragePoolBackward<T>{.dy = operands.get<T>("dy"),
+                                            .dx = operands.get<T>("dx"),
+                                            .n = x[0],
+                                            .pixels = x[1] * x[2],
+                                            .c = x[3],
+                                            .accumulate = accumulate};
+      });
   op.bytes = 4.0 * static_cast<double>(x.count() + x[0] * x[3]);
   return op;
 }

@@ -16,7 +16,8 @@ OpCase sum_case(int64_t count, double alpha, bool accumulate, const Values& valu
                   .shape = {1},
                   .role = accumulate ? Role::in_out : Role::output,
                   .tolerance = {1, 2 * roundings(count + 2)}}};
-  set_kernel<cpu::reduce_sum<float>, cpu::reduce_sum<double>, reference::reduce_sum>(
+  set_kernel<cpu::reduce_sum<float>, cpu::reduce_sum<double>, reference::reduce_sum,
+             cuda::reduce_sum<float>, cuda::reduce_sum<double>>(
       op, [=](auto zero, const Operands& operands) {
         using T = decltype(zero);
         return ReduceSum<T>{.x = operands.get<T>("x"),
@@ -43,7 +44,8 @@ OpCase rows_case(int64_t rows, int64_t columns, bool accumulate, const Values& v
                   .shape = {columns},
                   .role = accumulate ? Role::in_out : Role::output,
                   .tolerance = sum_of(rows + 1)}};
-  set_kernel<cpu::reduce_rows<float>, cpu::reduce_rows<double>, reference::reduce_rows>(
+  set_kernel<cpu::reduce_rows<float>, cpu::reduce_rows<double>, reference::reduce_rows,
+             cuda::reduce_rows<float>, cuda::reduce_rows<double>>(
       op, [=](auto zero, const Operands& operands) {
         using T = decltype(zero);
         return ReduceRows<T>{.x = operands.get<T>("x"),
@@ -67,7 +69,8 @@ OpCase squares_case(int64_t count, bool accumulate, const Values& values = norma
                   .role = accumulate ? Role::in_out : Role::output,
                   .tolerance = sum_of(count + 1),
                   .element = Element::f64}};
-  set_kernel<cpu::sum_of_squares<float>, cpu::sum_of_squares<double>, reference::sum_of_squares>(
+  set_kernel<cpu::sum_of_squares<float>, cpu::sum_of_squares<double>, reference::sum_of_squares,
+             cuda::sum_of_squares<float>, cuda::sum_of_squares<double>>(
       op, [=](auto zero, const Operands& operands) {
         using T = decltype(zero);
         return SumOfSquares<T>{.x = operands.get<T>("x"),

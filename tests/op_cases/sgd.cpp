@@ -52,20 +52,20 @@ OpCase sgd_case(const std::string& what, const std::vector<ParameterSegment>& se
                          .role = Role::in_out,
                          .tolerance = {1, 1}});
   const auto segment_count = static_cast<int64_t>(segments.size());
-  set_kernel<cpu::sgd<float>, cpu::sgd<double>, reference::sgd>(
-      op, [=](auto zero, const Operands& operands) {
-        using T = decltype(zero);
-        return SgdStep<T>{.values = operands.get<T>("values"),
-                          .gradients = operands.get<T>("gradients"),
-                          .momentum = operands.get<T>("momentum"),
-                          .segments = operands.get<ParameterSegment>("segments"),
-                          .segment_count = segment_count,
-                          .mu = kMu,
-                          .weight_decay = o.weight_decay,
-                          .clip_norm = o.clip_norm,
-                          .gradient_norm_squared = operands.get<double>("gradient_norm_squared"),
-                          .feedback = feedback_of<T>(operands)};
-      });
+  set_kernel<cpu::sgd<float>, cpu::sgd<double>, reference::sgd, cuda::sgd<float>,
+             cuda::sgd<double>>(op, [=](auto zero, const Operands& operands) {
+    using T = decltype(zero);
+    return SgdStep<T>{.values = operands.get<T>("values"),
+                      .gradients = operands.get<T>("gradients"),
+                      .momentum = operands.get<T>("momentum"),
+                      .segments = operands.get<ParameterSegment>("segments"),
+                      .segment_count = segment_count,
+                      .mu = kMu,
+                      .weight_decay = o.weight_decay,
+                      .clip_norm = o.clip_norm,
+                      .gradient_norm_squared = operands.get<double>("gradient_norm_squared"),
+                      .feedback = feedback_of<T>(operands)};
+  });
   op.magnitude = [=](const Operands& before, const Operands&) {
     return error_scale(segments, o, before);
   };

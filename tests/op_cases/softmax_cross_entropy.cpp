@@ -75,7 +75,8 @@ OpCase cross_entropy_case(int64_t rows, int64_t classes, const Options& o = {},
                            .tolerance = tolerance});
   }
   set_kernel<cpu::softmax_cross_entropy<float>, cpu::softmax_cross_entropy<double>,
-             reference::softmax_cross_entropy>(op, [=](auto zero, const Operands& operands) {
+             reference::softmax_cross_entropy, cuda::softmax_cross_entropy<float>,
+             cuda::softmax_cross_entropy<double>>(op, [=](auto zero, const Operands& operands) {
     using T = decltype(zero);
     return SoftmaxCrossEntropy<T>{.logits = operands.get<T>("logits"),
                                   .labels = operands.get<int32_t>("labels"),

@@ -1,0 +1,110 @@
+#include <cuda_runtime_api.h>
+
+#include <deque>
+#include <mutex>
+
+#include "framework/device_runtime.h"
+#include "kernels/error.h"
+
+namespace flyball {
+namespace {
+
+void check(cudaError_t error, const char* what) {
+  if (error == cudaSuccess) return;
+  throw Error(str("cuda: ", what, ": ", cudaGetErrorString(error)));
+}
+
+cudaStream_t as_stream(void* stream) { return static_cast<cudaStream_t>(stream); }
+cudaEvent_t as_event(void* event) { return static_cast<cudaEvent_t>(event); }
+
+class CudaRuntime : public DeviceRuntime {
+ public:
+  explicit CudaRuntime(int index) : index_(index) {}
+
+  void* create_stream() override {
+    cudaStream_t stream = nullptr;
+    check(cudaSetDevice(index_), "set device");
+    check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "create stream");
+    return stream;
+  }
+  void destroy_stream(void* stream) override { cudaStreamDestroy(as_stream(stream)); }
+  void synchronize(void* stream) override {
+    check(cudaStreamSynchronize(as_stream(stream)), "synchronize");
+  }
+
+  void* create_event() override {
+    cudaEvent_t event = nullptr;
+    check(cudaSetDevice(index_), "set device");
+    check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "create event");
+    return event;
+  }
+  void destroy_event(void* event) override { cudaEventDestroy(as_event(event)); }
+  void record(void* event, void* stream) override {
+    check(cudaEventRecord(as_event(event), as_stream(stream)), "record event");
+  }
+  void wait(void* stream, void* event) override {
+    check(cudaStreamWaitEvent(as_stream(stream), as_event(event), 0), "wait for event");
+  }
+  bool ready(void* event) override {
+    const cudaError_t state = cudaEventQuery(as_event(event));
+    if (state == cudaErrorNotReady) return false;
+    check(state, "query event");
+    return true;
+  }
+  void synchronize_event(void* event) override {
+    check(cudaEventSynchronize(as_event(event)), "wait for event");
+  }
+
+  void* allocate(int64_t bytes) override {
+    void* data = nullptr;
+    check(cudaSetDevice(index_), "set device");
+    const cudaError_t error = cudaMalloc(&data, static_cast<size_t>(bytes > 0 ? bytes : 1));
+    if (error == cudaErrorMemoryAllocation) {
+      cudaGetLastError();  // not sticky: the caller frees its cache and tries again
+      return nullptr;
+    }
+    check(error, "allocate");
+    return data;
+  }
+  void free(void* data) override { cudaFree(data); }
+  void fill_bytes(void* data, uint8_t value, int64_t bytes, void* stream) override {
+    check(cudaMemsetAsync(data, value, static_cast<size_t>(bytes), as_stream(stream)), "fill");
+  }
+  void copy_to_device(void* to, const void* from, int64_t bytes, void* stream) override {
+    check(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyHostToDevice,
+                          as_stream(stream)),
+          "copy to device");
+  }
+  void copy_to_host(void* to, const void* from, int64_t bytes, void* stream) override {
+    check(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDeviceToHost,
+                          as_stream(stream)),
+          "copy to host");
+    synchronize(stream);
+  }
+
+ private:
+  int index_;
+};
+
+}  // namespace
+
+DeviceRuntime& cuda_runtime(int index) {
+  static auto* runtimes =
+      new std::deque<CudaRuntime>;  // never destroyed: tensors in static storage use them
+  static std::mutex mutex;
+  const std::lock_guard lock(mutex);
+  while (static_cast<int>(runtimes->size()) <= index)
+    runtimes->emplace_back(static_cast<int>(runtimes->size()));
+  return (*runtimes)[static_cast<size_t>(index)];
+}
+
+int cuda_device_count() {
+  int count = 0;
+  const cudaError_t error = cudaGetDeviceCount(&count);
+  if (error == cudaSuccess && count > 0) return count;
+  cudaGetLastError();
+  throw Error(
+      str("no CUDA device: ", error == cudaSuccess ? "none found" : cudaGetErrorString(error)));
+}
+
+}  // namespace flyball
