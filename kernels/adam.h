@@ -54,6 +54,7 @@ struct AdamStep {
   double* partial_sums = nullptr;
   AdamPowers* powers = nullptr;
   StepFeedback<T> feedback;
+  void* workspace = nullptr;  // CUDA only: adam_workspace_bytes(), 16-byte aligned
 };
 
 inline constexpr int64_t kAdamChunk = 16384;  // elements a partial sum covers
@@ -81,6 +82,14 @@ void adam(const AdamStep<T>&);
 namespace cuda {
 template <class T>
 void adam(const AdamStep<T>&, cudaStream_t);
+template <class T>
+int64_t adam_workspace_bytes(const AdamStep<T>&);
 }  // namespace cuda
+
+// What run() allocates.
+template <class T>
+int64_t workspace_bytes(const AdamStep<T>& arguments) {
+  return cuda::adam_workspace_bytes(arguments);
+}
 
 }  // namespace flyball

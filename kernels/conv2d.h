@@ -7,7 +7,8 @@
 namespace flyball {
 
 // x: [n, h, w, c], filters: [k, r, s, c], y: [n, p, q, k]; the same stride and zero padding on both
-// axes.
+// axes. CUDA: n*h*w, n*p*q, r*s*c and r*s*k are below 2^31 - 128; sums that are cut into parts are
+// cut by the shape alone and added in order, so that the same shape gives the same bits.
 struct Conv2dShape {
   int64_t n = 0, h = 0, w = 0, c = 0;
   int64_t k = 0, r = 0, s = 0;
@@ -28,6 +29,7 @@ struct Conv2dForward {
   T* y = nullptr;
   Conv2dShape shape;
   bool relu = false;
+  void* workspace = nullptr;  // CUDA only: workspace_bytes() bytes, 16-byte aligned
 };
 
 // dx (+)= the gradient of sum(y * dy) with respect to x, for the convolution without ReLU.
@@ -38,6 +40,7 @@ struct Conv2dBackwardData {
   T* dx = nullptr;
   Conv2dShape shape;
   bool accumulate = false;
+  void* workspace = nullptr;  // CUDA only: workspace_bytes() bytes, 16-byte aligned
 };
 
 // dfilters (+)= the gradient of sum(y * dy) with respect to the filters, for the convolution
@@ -50,6 +53,7 @@ struct Conv2dBackwardWeights {
   T* dfilters = nullptr;
   Conv2dShape shape;
   bool accumulate = false;
+  void* workspace = nullptr;  // CUDA only: workspace_bytes() bytes, 16-byte aligned
 };
 
 namespace cpu {
@@ -65,9 +69,29 @@ namespace cuda {
 template <class T>
 void conv2d_forward(const Conv2dForward<T>&, cudaStream_t);
 template <class T>
+int64_t conv2d_forward_workspace_bytes(const Conv2dForward<T>&);
+template <class T>
 void conv2d_backward_data(const Conv2dBackwardData<T>&, cudaStream_t);
 template <class T>
+int64_t conv2d_backward_data_workspace_bytes(const Conv2dBackwardData<T>&);
+template <class T>
 void conv2d_backward_weights(const Conv2dBackwardWeights<T>&, cudaStream_t);
+template <class T>
+int64_t conv2d_backward_weights_workspace_bytes(const Conv2dBackwardWeights<T>&);
 }  // namespace cuda
+
+// What run() allocates.
+template <class T>
+int64_t workspace_bytes(const Conv2dForward<T>& arguments) {
+  return cuda::conv2d_forward_workspace_bytes(arguments);
+}
+template <class T>
+int64_t workspace_bytes(const Conv2dBackwardData<T>& arguments) {
+  return cuda::conv2d_backward_data_workspace_bytes(arguments);
+}
+template <class T>
+int64_t workspace_bytes(const Conv2dBackwardWeights<T>& arguments) {
+  return cuda::conv2d_backward_weights_workspace_bytes(arguments);
+}
 
 }  // namespace flyball

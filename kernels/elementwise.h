@@ -77,6 +77,7 @@ struct BiasReluBackward {
   T* dbias = nullptr;
   int64_t rows = 0, columns = 0;
   bool accumulate_dbias = false;
+  void* workspace = nullptr;  // CUDA only: bias_relu_backward_workspace_bytes(), 16-byte aligned
 };
 
 namespace cpu {
@@ -111,6 +112,14 @@ template <class T>
 void relu_backward(const ReluBackward<T>&, cudaStream_t);
 template <class T>
 void bias_relu_backward(const BiasReluBackward<T>&, cudaStream_t);
+template <class T>
+int64_t bias_relu_backward_workspace_bytes(const BiasReluBackward<T>&);
 }  // namespace cuda
+
+// What run() allocates.
+template <class T>
+int64_t workspace_bytes(const BiasReluBackward<T>& arguments) {
+  return cuda::bias_relu_backward_workspace_bytes(arguments);
+}
 
 }  // namespace flyball

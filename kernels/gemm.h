@@ -10,6 +10,8 @@ namespace flyball {
 // op(a): [m, k], stored [m, k], or [k, m] with transpose_a. op(b): [k, n], stored [k, n], or [n, k]
 // with transpose_b. bias: [n] or null. c: [m, n]. All dense and row-major; c aliases nothing.
 // Sums in T. accumulate excludes bias and relu. The result does not depend on the thread count.
+// CUDA: m, n and k below 2^31 - 128; a k that is cut into parts is cut by the sizes alone, and the
+// parts are summed in order, so that the same sizes give the same bits.
 template <class T>
 struct Gemm {
   const T* a = nullptr;
@@ -20,6 +22,7 @@ struct Gemm {
   bool transpose_a = false, transpose_b = false;
   bool relu = false;
   bool accumulate = false;
+  void* workspace = nullptr;  // CUDA only: workspace_bytes() bytes, 16-byte aligned
 };
 
 namespace cpu {
@@ -30,6 +33,14 @@ void gemm(const Gemm<T>&);
 namespace cuda {
 template <class T>
 void gemm(const Gemm<T>&, cudaStream_t);
+template <class T>
+int64_t gemm_workspace_bytes(const Gemm<T>&);
 }  // namespace cuda
+
+// What run() allocates.
+template <class T>
+int64_t workspace_bytes(const Gemm<T>& arguments) {
+  return cuda::gemm_workspace_bytes(arguments);
+}
 
 }  // namespace flyball

@@ -28,7 +28,7 @@ asked=$(grep -h INTERFACE_LINK_LIBRARIES "$folder"/*.cmake | sed 's/.*LIBRARIES 
   tr ';' '\n' | grep -v -e '^flyball::' -e '^$' | sort -u | tr '\n' ' ')
 for name in $asked; do
   case $name in
-    OpenMP::OpenMP_CXX | Threads::Threads | ZLIB::ZLIB | dnnl) ;;
+    CUDA::cudart | OpenMP::OpenMP_CXX | Threads::Threads | ZLIB::ZLIB | dnnl) ;;
     *) fail "the targets ask for $name" ;;
   esac
 done

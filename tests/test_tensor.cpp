@@ -21,7 +21,10 @@ TEST_CASE("shape: counts, compares and prints") {
 
 TEST_CASE("device: names are parsed, and what this build lacks is said") {
   CHECK(parse_device("cpu") == Device{});
-  CHECK(contains(error_of([] { parse_device("cuda:1"); }), "no CUDA half"));
+  // The text of the machine at hand: no CUDA half, no device, or not that many.
+  CHECK(contains(error_of([] { parse_device("cuda:99"); }), "device 'cuda:99': "));
+  CHECK(contains(error_of([] { parse_device("cuda:-1"); }), "expected cpu, cuda or cuda:INDEX"));
+  CHECK(contains(error_of([] { parse_device("cuda:1x"); }), "expected cpu, cuda or cuda:INDEX"));
   CHECK(contains(error_of([] { parse_device("gpu"); }), "expected cpu, cuda or cuda:INDEX"));
 }
 

@@ -134,6 +134,13 @@ constexpr Conv2dShape kTestShapes[] = {
     {1, 4, 4, 1, 1, 4, 4, 1, 0},      // one window
 };
 
+// Enough work for the largest tiles on CUDA: whole and odd channels, and a stride.
+constexpr Conv2dShape kLargeShapes[] = {
+    {2, 16, 16, 136, 136, 3, 3, 1, 1},
+    {2, 16, 16, 135, 137, 3, 3, 1, 1},
+    {3, 32, 32, 72, 72, 3, 3, 2, 1},
+};
+
 // Batch 64: the convolutions of the CNN, of ResNet-18 on 32x32 images.
 constexpr Conv2dShape kBenchmarkShapes[] = {
     {64, 28, 28, 1, 32, 3, 3, 1, 0},    {64, 26, 26, 32, 64, 3, 3, 1, 0},
@@ -157,6 +164,14 @@ std::vector<OpCase> conv2d_cases() {
     for (const bool accumulate : {false, true}) {
       cases.push_back(backward_data_case(d, accumulate));
       cases.push_back(backward_weights_case(d, accumulate));
+    }
+  }
+  for (const Conv2dShape& d : kLargeShapes) {
+    for (OpCase& op :
+         std::vector<OpCase>{forward_case(d, {.bias = true, .relu = true}),
+                             backward_data_case(d, true), backward_weights_case(d, true)}) {
+      op.differentiable = nullptr;  // too large for central differences
+      cases.push_back(std::move(op));
     }
   }
   // Sums that keep away from the kink of the ReLU.

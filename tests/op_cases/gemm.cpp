@@ -103,6 +103,16 @@ void add_tests(std::vector<OpCase>& cases) {
       cases.back().name += " large mean";
     }
   }
+  // Enough work for the largest tiles on CUDA: whole and odd sizes, deep and shallow.
+  for (const bool a : {false, true}) {
+    for (const bool b : {false, true}) {
+      for (const Sizes& s : {Sizes{129, 257, 1411}, Sizes{132, 260, 1412}}) {
+        cases.push_back(
+            gemm_case(s, {.transpose_a = a, .transpose_b = b, .bias = true, .relu = true}));
+      }
+    }
+  }
+  cases.push_back(gemm_case({1541, 1539, 19}, {.accumulate = true}));
   // Sums that keep away from the kink of the ReLU.
   const Options fused{.transpose_b = true, .bias = true, .relu = true};
   for (const Sizes& s : {Sizes{1, 1, 1}, Sizes{5, 7, 3}, Sizes{17, 33, 31}}) {
