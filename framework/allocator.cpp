@@ -2,10 +2,13 @@
 
 #include <algorithm>
 #include <bit>
+#include <compare>
 #include <cstdlib>
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -28,16 +31,20 @@ int64_t size_class(int64_t bytes) {
   return (bytes + step - 1) / step * step;
 }
 
+int64_t block_size(int64_t bytes) { return allocator_is_passthrough() ? bytes : size_class(bytes); }
+
 class CachingAllocator : public Allocator {
  public:
   explicit CachingAllocator(Device device) : device_(device), runtime_(device_runtime(device)) {}
 
   void* allocate(int64_t bytes, void* stream) override {
-    const bool passthrough = allocator_is_passthrough();
-    const int64_t size = passthrough ? bytes : size_class(bytes);
+    const int64_t size = block_size(bytes);
     const std::lock_guard lock(mutex_);
-    void* data = passthrough ? nullptr : take_cached(size, stream);
+    const auto in_use = pool_in_use_.find(stream);
+    const int64_t pool = in_use == pool_in_use_.end() ? 0 : in_use->second;
+    void* data = take_cached({pool, stream, size});
     if (data == nullptr) data = from_system(size, bytes);
+    if (pool != 0) pool_of_[data] = pool;
     if (kFillFreed) runtime_.fill_bytes(data, 0xFF, size, stream);
     counters_.live_bytes += bytes;
     counters_.peak_live_bytes = std::max(counters_.peak_live_bytes, counters_.live_bytes);
@@ -45,18 +52,48 @@ class CachingAllocator : public Allocator {
   }
 
   void free(void* data, int64_t bytes, void* stream) override {
+    const int64_t size = block_size(bytes);
     const std::lock_guard lock(mutex_);
     counters_.live_bytes -= bytes;
-    if (allocator_is_passthrough()) return runtime_.free(data);
-    const int64_t size = size_class(bytes);
+    int64_t pool = 0;
+    if (const auto found = pool_of_.find(data); found != pool_of_.end()) {
+      pool = found->second;
+      pool_of_.erase(found);
+    }
+    // The system waits for the device before it takes a block back.
+    if (pool == 0 ? allocator_is_passthrough() : !pools_.contains(pool)) {
+      other_users_.erase(data);
+      return runtime_.free(data);
+    }
     if (kFillFreed) runtime_.fill_bytes(data, 0xFF, size, stream);
-    cached_[{stream, size}].push_back(data);
     counters_.cached_bytes += size;
+    const Block block{{pool, stream, size}, data};
+    const auto users = other_users_.find(data);
+    if (users == other_users_.end()) return keep(block);
+    Pending pending{block, {}};
+    for (void* user : users->second) {
+      pending.events.push_back(runtime_.create_event());
+      runtime_.record(pending.events.back(), user);
+    }
+    pending_.push_back(std::move(pending));
+    other_users_.erase(users);
+  }
+
+  void record_use(void* data, void* stream) override {
+    const std::lock_guard lock(mutex_);
+    other_users_[data].insert(stream);
   }
 
   void release_cached() override {
     const std::lock_guard lock(mutex_);
-    release();
+    release([](const Key& key) { return key.pool == 0; });
+  }
+
+  void forget_stream(void* stream) override {
+    const std::lock_guard lock(mutex_);
+    pool_in_use_.erase(stream);
+    for (auto& [data, users] : other_users_) users.erase(stream);
+    release([&](const Key& key) { return key.pool == 0 && key.stream == stream; });
   }
 
   AllocatorCounters counters() const override {
@@ -64,40 +101,115 @@ class CachingAllocator : public Allocator {
     return counters_;
   }
 
+  int64_t create_pool() override {
+    const std::lock_guard lock(mutex_);
+    pools_.insert(++pools_created_);
+    return pools_created_;
+  }
+
+  void destroy_pool(int64_t pool) override {
+    const std::lock_guard lock(mutex_);
+    release([&](const Key& key) { return key.pool == pool; });
+    pools_.erase(pool);
+  }
+
+  void use_pool(void* stream, int64_t pool) override {
+    const std::lock_guard lock(mutex_);
+    if (pool == 0) {
+      pool_in_use_.erase(stream);
+    } else {
+      pool_in_use_[stream] = pool;
+    }
+  }
+
  private:
-  void* take_cached(int64_t size, void* stream) {
-    std::vector<void*>& blocks = cached_[{stream, size}];
-    if (blocks.empty()) return nullptr;
-    void* data = blocks.back();
-    blocks.pop_back();
-    counters_.cached_bytes -= size;
+  struct Key {
+    int64_t pool = 0;
+    void* stream = nullptr;
+    int64_t size = 0;
+    auto operator<=>(const Key&) const = default;
+  };
+  struct Block {
+    Key key;
+    void* data;
+  };
+  // A freed block and the points that other streams have to pass before it is used again.
+  struct Pending {
+    Block block;
+    std::vector<void*> events;
+  };
+
+  void keep(const Block& block) { cached_[block.key].push_back(block.data); }
+
+  // A pool of exact sizes reuses nothing: a graph's tensors stay apart, for the bounds checker.
+  void* take_cached(const Key& key) {
+    if (allocator_is_passthrough()) return nullptr;
+    collect_pending();
+    const auto found = cached_.find(key);
+    if (found == cached_.end() || found->second.empty()) return nullptr;
+    void* data = found->second.back();
+    found->second.pop_back();
+    counters_.cached_bytes -= key.size;
     return data;
+  }
+
+  void collect_pending() {
+    std::erase_if(pending_, [&](Pending& pending) {
+      const auto done = [&](void* event) { return runtime_.ready(event); };
+      if (!std::all_of(pending.events.begin(), pending.events.end(), done)) return false;
+      for (void* event : pending.events) runtime_.destroy_event(event);
+      keep(pending.block);
+      return true;
+    });
   }
 
   void* from_system(int64_t size, int64_t requested) {
     ++counters_.system_allocations;
     void* data = runtime_.allocate(size);
     if (data != nullptr) return data;
-    release();
+    const int64_t cached = counters_.cached_bytes;
+    release([](const Key& key) { return key.pool == 0; });
     data = runtime_.allocate(size);
     if (data != nullptr) return data;
     --counters_.system_allocations;
     throw Error(str("allocator: out of memory on ", device_.str(), ": requested ", requested,
-                    " bytes, live ", counters_.live_bytes, ", cached ", counters_.cached_bytes));
+                    " bytes, free ", runtime_.free_bytes(), ", cached ", cached,
+                    " (given back, not enough), live ", counters_.live_bytes));
   }
 
-  void release() {
-    for (auto& [key, blocks] : cached_) {
-      for (void* block : blocks) runtime_.free(block);
+  template <class Chosen>
+  void release(Chosen chosen) {
+    for (const Pending& pending : pending_) {
+      for (void* event : pending.events) {
+        runtime_.synchronize_event(event);
+        runtime_.destroy_event(event);
+      }
+      keep(pending.block);
     }
-    cached_.clear();
-    counters_.cached_bytes = 0;
+    pending_.clear();
+    for (auto entry = cached_.begin(); entry != cached_.end();) {
+      if (!chosen(entry->first)) {
+        ++entry;
+        continue;
+      }
+      for (void* data : entry->second) {
+        runtime_.free(data);
+        counters_.cached_bytes -= entry->first.size;
+      }
+      entry = cached_.erase(entry);
+    }
   }
 
   Device device_;
   DeviceRuntime& runtime_;
   mutable std::mutex mutex_;
-  std::map<std::pair<void*, int64_t>, std::vector<void*>> cached_;  // by stream and size class
+  std::map<Key, std::vector<void*>> cached_;
+  std::vector<Pending> pending_;
+  std::unordered_map<void*, std::unordered_set<void*>> other_users_;  // streams, by block
+  std::unordered_map<void*, int64_t> pool_of_;                        // live blocks of pools
+  std::unordered_map<void*, int64_t> pool_in_use_;                    // by stream
+  std::unordered_set<int64_t> pools_;
+  int64_t pools_created_ = 0;
   AllocatorCounters counters_;
 };
 
@@ -121,5 +233,11 @@ Allocator& allocator(Device device) {
   return allocators->try_emplace({static_cast<int>(device.kind), device.index}, device)
       .first->second;
 }
+
+MemoryPool::MemoryPool(const Stream& stream)
+    : stream_(stream), id_(allocator(stream.device()).create_pool()) {}
+MemoryPool::~MemoryPool() { allocator(stream_.device()).destroy_pool(id_); }
+void MemoryPool::begin_use() const { allocator(stream_.device()).use_pool(stream_.handle(), id_); }
+void MemoryPool::end_use() const { allocator(stream_.device()).use_pool(stream_.handle(), 0); }
 
 }  // namespace flyball

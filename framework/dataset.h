@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -24,13 +26,19 @@ class Dataset {
   virtual int64_t classes() const = 0;
   virtual Shape sample_shape() const = 0;
   // Writes samples indices[0 .. n) to x [n, sample_shape] f32 and labels [n]. The augmentation of a
-  // sample depends on seed, epoch and its index alone. Safe to call from several threads.
+  // sample depends on seed, *epoch and its index alone. All in memory of the stream's device, where
+  // the samples have to be. Safe to call from several threads.
   virtual void gather(const Stream& stream, const int64_t* indices, int64_t n,
-                      const Augmentation& augmentation, uint64_t seed, uint32_t epoch, float* x,
-                      int32_t* labels) const = 0;
+                      const Augmentation& augmentation, uint64_t seed, const uint32_t* epoch,
+                      float* x, int32_t* labels) const = 0;
+
+  // What the samples take in a device's memory; 0: they cannot be kept there.
+  virtual int64_t device_bytes() const { return 0; }
+  // The same samples on the stream's device. The host waits for the copy.
+  virtual std::shared_ptr<const Dataset> on_device(const Stream& stream) const;
 };
 
-// A resident set of u8 images; gather is the augment kernel.
+// A set of u8 images in memory; gather is the augment kernel.
 class ImageDataset : public Dataset {
  public:
   explicit ImageDataset(ImageData data);
@@ -39,11 +47,16 @@ class ImageDataset : public Dataset {
   int64_t classes() const override { return data_.classes; }
   Shape sample_shape() const override { return {data_.h, data_.w, data_.c}; }
   void gather(const Stream& stream, const int64_t* indices, int64_t n,
-              const Augmentation& augmentation, uint64_t seed, uint32_t epoch, float* x,
+              const Augmentation& augmentation, uint64_t seed, const uint32_t* epoch, float* x,
               int32_t* labels) const override;
+  int64_t device_bytes() const override;
+  // Loaders on one device share a copy.
+  std::shared_ptr<const Dataset> on_device(const Stream& stream) const override;
 
  private:
   ImageData data_;
+  mutable std::mutex mutex_;
+  mutable std::weak_ptr<const Dataset> device_copy_;
 };
 
 struct Split {

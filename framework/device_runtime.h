@@ -7,7 +7,8 @@
 namespace flyball {
 
 // What the framework asks of a device, one implementation a kind. Streams and events are opaque
-// handles; null is a valid one. Calls other than synchronize() and copy_to_host() only enqueue.
+// handles; null is a valid one. Calls other than synchronize() and copy_to_host() only enqueue or
+// ask.
 // Throws Error with the device's own words.
 class DeviceRuntime {
  public:
@@ -32,6 +33,21 @@ class DeviceRuntime {
                               void* stream) = 0;  // has read `from` on return
   virtual void copy_to_host(void* to, const void* from, int64_t bytes,
                             void* stream) = 0;  // and waits
+  virtual int64_t free_bytes() = 0;             // of the device's memory
+
+  // Host memory that the device copies from and to by itself, at any later time.
+  virtual void* allocate_pinned(int64_t bytes) = 0;  // null when out of memory
+  virtual void free_pinned(void* data) = 0;
+  virtual void copy_pinned(void* to, const void* from, int64_t bytes, void* stream) = 0;
+
+  // What is enqueued on the stream between the two calls becomes a graph, to be replayed as a
+  // whole; nothing of it runs. Work that needs the host in between throws. The CPU has no graphs.
+  virtual bool captures() const = 0;
+  virtual void begin_capture(void* stream) = 0;
+  virtual void* end_capture(void* stream) = 0;  // an executable graph
+  virtual void abandon_capture(void* stream) = 0;
+  virtual void launch_graph(void* graph, void* stream) = 0;
+  virtual void destroy_graph(void* graph) = 0;
 };
 
 DeviceRuntime& device_runtime(Device device);

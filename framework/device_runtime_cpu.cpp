@@ -1,8 +1,11 @@
+#include <unistd.h>
+
 #include <cstdlib>
 #include <cstring>
 
 #include "framework/device_runtime.h"
 #include "kernels/copy.h"
+#include "kernels/error.h"
 
 namespace flyball {
 namespace {
@@ -35,6 +38,25 @@ class CpuRuntime : public DeviceRuntime {
   void copy_to_host(void* to, const void* from, int64_t bytes, void*) override {
     cpu::copy({.from = from, .to = to, .bytes = bytes});
   }
+  int64_t free_bytes() override {
+    return int64_t{sysconf(_SC_AVPHYS_PAGES)} * sysconf(_SC_PAGESIZE);
+  }
+
+  void* allocate_pinned(int64_t bytes) override { return allocate(bytes); }
+  void free_pinned(void* data) override { free(data); }
+  void copy_pinned(void* to, const void* from, int64_t bytes, void*) override {
+    cpu::copy({.from = from, .to = to, .bytes = bytes});
+  }
+
+  bool captures() const override { return false; }
+  void begin_capture(void*) override { no_graphs(); }
+  void* end_capture(void*) override { no_graphs(); }
+  void abandon_capture(void*) override {}
+  void launch_graph(void*, void*) override { no_graphs(); }
+  void destroy_graph(void*) override {}
+
+ private:
+  [[noreturn]] static void no_graphs() { throw Error("cpu: there are no graphs"); }
 };
 
 }  // namespace

@@ -29,6 +29,7 @@ class CudaRuntime : public DeviceRuntime {
   }
   void destroy_stream(void* stream) override { cudaStreamDestroy(as_stream(stream)); }
   void synchronize(void* stream) override {
+    refuse_in_capture(stream, "wait of the host");
     check(cudaStreamSynchronize(as_stream(stream)), "synchronize");
   }
 
@@ -47,7 +48,10 @@ class CudaRuntime : public DeviceRuntime {
   }
   bool ready(void* event) override {
     const cudaError_t state = cudaEventQuery(as_event(event));
-    if (state == cudaErrorNotReady) return false;
+    if (state == cudaErrorNotReady) {
+      cudaGetLastError();  // or the next launch would report it as its own
+      return false;
+    }
     check(state, "query event");
     return true;
   }
@@ -71,18 +75,81 @@ class CudaRuntime : public DeviceRuntime {
     check(cudaMemsetAsync(data, value, static_cast<size_t>(bytes), as_stream(stream)), "fill");
   }
   void copy_to_device(void* to, const void* from, int64_t bytes, void* stream) override {
+    refuse_in_capture(stream, "copy from host memory");
     check(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyHostToDevice,
                           as_stream(stream)),
           "copy to device");
   }
   void copy_to_host(void* to, const void* from, int64_t bytes, void* stream) override {
+    refuse_in_capture(stream, "copy to host memory");
     check(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDeviceToHost,
                           as_stream(stream)),
           "copy to host");
     synchronize(stream);
   }
+  int64_t free_bytes() override {
+    size_t free = 0, total = 0;
+    check(cudaSetDevice(index_), "set device");
+    check(cudaMemGetInfo(&free, &total), "ask for free memory");
+    return static_cast<int64_t>(free);
+  }
+
+  void* allocate_pinned(int64_t bytes) override {
+    void* data = nullptr;
+    check(cudaSetDevice(index_), "set device");
+    const cudaError_t error =
+        cudaHostAlloc(&data, static_cast<size_t>(bytes > 0 ? bytes : 1), cudaHostAllocPortable);
+    if (error == cudaErrorMemoryAllocation) {
+      cudaGetLastError();
+      return nullptr;
+    }
+    check(error, "allocate pinned memory");
+    return data;
+  }
+  void free_pinned(void* data) override { cudaFreeHost(data); }
+  void copy_pinned(void* to, const void* from, int64_t bytes, void* stream) override {
+    check(
+        cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDefault, as_stream(stream)),
+        "copy");
+  }
+
+  bool captures() const override { return true; }
+  // Relaxed: allocations are allowed in between; the allocator keeps them for the graph alone.
+  void begin_capture(void* stream) override {
+    check(cudaStreamBeginCapture(as_stream(stream), cudaStreamCaptureModeRelaxed), "begin capture");
+  }
+  void* end_capture(void* stream) override {
+    cudaGraph_t graph = nullptr;
+    check(cudaStreamEndCapture(as_stream(stream), &graph), "end capture");
+    cudaGraphExec_t executable = nullptr;
+    const cudaError_t error = cudaGraphInstantiate(&executable, graph, 0);
+    cudaGraphDestroy(graph);
+    check(error, "instantiate graph");
+    return executable;
+  }
+  void abandon_capture(void* stream) override {
+    cudaGraph_t graph = nullptr;
+    if (cudaStreamEndCapture(as_stream(stream), &graph) == cudaSuccess) cudaGraphDestroy(graph);
+    cudaGetLastError();
+  }
+  void launch_graph(void* graph, void* stream) override {
+    check(cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph), as_stream(stream)), "launch graph");
+  }
+  void destroy_graph(void* graph) override {
+    cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph));
+  }
 
  private:
+  // A graph would repeat what the host did once.
+  static void refuse_in_capture(void* stream, const char* what) {
+    cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+    check(cudaStreamIsCapturing(as_stream(stream), &status), "ask for capture");
+    if (status == cudaStreamCaptureStatusNone) return;
+    throw Error(
+        str("captured step: a ", what,
+            " inside it would be frozen into the graph; expected work on the device alone"));
+  }
+
   int index_;
 };
 

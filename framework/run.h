@@ -54,8 +54,10 @@ void run(const Stream& stream, const Arguments& arguments) {
 }
 
 // Copies between host and device memory. copy_to_device is enqueued and has read `from` when it
-// returns; copy_to_host waits for the stream, which is counted.
+// returns; copy_to_host waits for the stream, which is counted; copy_pinned is only enqueued, its
+// host side is pinned memory.
 void copy_to_device(const Stream& stream, void* to, const void* from, int64_t bytes);
 void copy_to_host(const Stream& stream, void* to, const void* from, int64_t bytes);
+void copy_pinned(const Stream& stream, void* to, const void* from, int64_t bytes);
 
 }  // namespace flyball

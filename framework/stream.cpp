@@ -1,11 +1,16 @@
 #include "framework/stream.h"
 
+#include "framework/allocator.h"
 #include "framework/device_runtime.h"
 
 namespace flyball {
 
 Stream::Stream(Device device) : device_(device), handle_(device_runtime(device).create_stream()) {}
-Stream::~Stream() { device_runtime(device_).destroy_stream(handle_); }
+Stream::~Stream() {
+  DeviceRuntime& runtime = device_runtime(device_);
+  if (handle_ != nullptr) allocator(device_).forget_stream(handle_);
+  runtime.destroy_stream(handle_);
+}
 
 void Stream::wait(const Event& event) const {
   if (event.stream_ != nullptr) device_runtime(device_).wait(handle_, event.handle_);

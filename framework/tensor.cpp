@@ -21,8 +21,26 @@ Buffer::Buffer(std::shared_ptr<Buffer> parent, int64_t offset_bytes, int64_t byt
       data_(parent->data() + offset_bytes),
       parent_(std::move(parent)) {}
 
+Buffer::Buffer(DeviceRuntime& runtime, int64_t bytes)
+    : bytes_(bytes),
+      pinned_for_(&runtime),
+      data_(static_cast<std::byte*>(runtime.allocate_pinned(bytes))) {
+  if (data_ == nullptr) throw Error(str("no pinned host memory of ", bytes, " bytes"));
+}
+
 Buffer::~Buffer() {
-  if (parent_ == nullptr) allocator_->free(data_, bytes_, stream_);
+  if (pinned_for_ != nullptr) {
+    pinned_for_->free_pinned(data_);
+  } else if (parent_ == nullptr) {
+    allocator_->free(data_, bytes_, stream_);
+  }
+}
+
+void Buffer::record_use(const Stream& stream) const {
+  if (parent_ != nullptr) return parent_->record_use(stream);
+  if (allocator_ != nullptr && stream.handle() != stream_) {
+    allocator_->record_use(data_, stream.handle());
+  }
 }
 
 Tensor Tensor::empty(const Stream& stream, const Shape& shape, DType dtype) {
@@ -40,6 +58,16 @@ Tensor Tensor::zeros(const Stream& stream, const Shape& shape, DType dtype) {
       .fill_bytes(tensor.mutable_raw(), 0, tensor.bytes(), stream.handle());
   return tensor;
 }
+
+Tensor Tensor::pinned(const Stream& stream, const Shape& shape, DType dtype) {
+  Tensor tensor;
+  tensor.shape_ = shape;
+  tensor.dtype_ = dtype;
+  tensor.buffer_ = std::make_shared<Buffer>(device_runtime(stream.device()), tensor.bytes());
+  return tensor;
+}
+
+void Tensor::record_use(const Stream& stream) const { buffer_->record_use(stream); }
 
 void* Tensor::mutable_raw() {
   mark_written();
@@ -163,6 +191,10 @@ Workspace::~Workspace() { allocator(stream_.device()).free(data_, bytes_, stream
 
 void copy_to_device(const Stream& stream, void* to, const void* from, int64_t bytes) {
   device_runtime(stream.device()).copy_to_device(to, from, bytes, stream.handle());
+}
+
+void copy_pinned(const Stream& stream, void* to, const void* from, int64_t bytes) {
+  device_runtime(stream.device()).copy_pinned(to, from, bytes, stream.handle());
 }
 
 void copy_to_host(const Stream& stream, void* to, const void* from, int64_t bytes) {

@@ -13,6 +13,7 @@
 namespace flyball {
 
 class Allocator;
+class DeviceRuntime;
 
 // Memory of one logical tensor and the count of its in-place writes. A part of a larger buffer has
 // its own count.
@@ -20,6 +21,7 @@ class Buffer {
  public:
   Buffer(const Stream& stream, int64_t bytes);
   Buffer(std::shared_ptr<Buffer> parent, int64_t offset_bytes, int64_t bytes);
+  Buffer(DeviceRuntime& runtime, int64_t bytes);  // host memory pinned for the runtime's device
   ~Buffer();
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
@@ -27,6 +29,7 @@ class Buffer {
   std::byte* data() const { return data_; }
   Device device() const { return device_; }
   int64_t bytes() const { return bytes_; }
+  void record_use(const Stream& stream) const;
 
   uint64_t version = 0;
 
@@ -34,6 +37,7 @@ class Buffer {
   Device device_;
   int64_t bytes_;
   Allocator* allocator_ = nullptr;
+  DeviceRuntime* pinned_for_ = nullptr;
   void* stream_ = nullptr;  // handle of the stream that the memory belongs to
   std::byte* data_ = nullptr;
   std::shared_ptr<Buffer> parent_;  // null: owns its memory
@@ -46,6 +50,8 @@ class Tensor {
   Tensor() = default;
   static Tensor empty(const Stream& stream, const Shape& shape, DType dtype = DType::f32);
   static Tensor zeros(const Stream& stream, const Shape& shape, DType dtype = DType::f32);
+  // Host memory that the stream's device copies from and to without the host (copy_pinned).
+  static Tensor pinned(const Stream& stream, const Shape& shape, DType dtype = DType::f32);
   template <class T>
   static Tensor from_host(const Stream& stream, const Shape& shape, std::span<const T> values);
 
@@ -66,6 +72,7 @@ class Tensor {
 
   uint64_t version() const { return buffer_->version; }
   void mark_written() { ++buffer_->version; }
+  void record_use(const Stream& stream) const;  // by a stream beside the one it belongs to
   bool exclusive() const { return buffer_.use_count() == 1; }  // nobody else holds this memory
 
   Tensor reshape(const Shape& shape) const;  // same element count, shared memory

@@ -11,10 +11,13 @@ Trainer::Trainer(const Stream& stream, ForwardFunction forward, Optimizer& optim
       optimizer_(optimizer),
       rate_(rate),
       options_(options),
-      log_(rate) {
+      log_(stream, rate) {
   if (options.drain_every < 1 || options.drain_every > LearningRate::kLogCapacity) {
     throw Error(str("trainer: drain_every is ", options.drain_every, ", expected 1 to ",
                     LearningRate::kLogCapacity));
+  }
+  if (options.capture && Graph::supported(stream.device())) {
+    graphs_ = std::make_unique<StepGraphs>(stream);
   }
 }
 
@@ -29,16 +32,29 @@ void Trainer::step(const Batch& batch) {
   optimizer_.enqueue_step(result_, rate_, stream_);
 }
 
+void Trainer::step(DataLoader& loader) {
+  const Batch batch = loader.prepare();
+  const auto enqueue = [&] {
+    loader.load(batch);
+    step(batch);
+    return result_;
+  };
+  result_ = graphs_ == nullptr ? enqueue() : graphs_->run(batch, enqueue);
+}
+
 void Trainer::fit(DataLoader& training, DataLoader* validation, int64_t epochs,
                   TrainingObserver& observer) {
   const int64_t steps_per_epoch = training.batches_per_epoch();
+  const int64_t log_start = log_.next_step();
   int64_t steps = 0;
   for (int64_t epoch = 0; epoch < epochs; ++epoch) {
     for (int64_t i = 0; i < steps_per_epoch; ++i) {
-      step(training.next());
+      step(training);
       ++steps;
-      if (steps % options_.drain_every == 0 || i + 1 == steps_per_epoch) {
-        observer.on_steps(log_.drain(stream_), steps_per_epoch);
+      if (i + 1 == steps_per_epoch) {
+        observer.on_steps(log_.drain(), steps_per_epoch);
+      } else if (steps % options_.drain_every == 0) {
+        observer.on_steps(log_.drain_late(log_start + steps), steps_per_epoch);
       }
     }
     if (validation == nullptr) continue;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -8,6 +9,7 @@
 #include "framework/module.h"
 #include "framework/ops.h"
 #include "framework/optimizer.h"
+#include "framework/step_graphs.h"
 #include "framework/step_log.h"
 
 namespace flyball {
@@ -36,22 +38,27 @@ struct TrainerOptions {
   uint64_t seed = 0;
   double label_smoothing = 0;
   int64_t drain_every = 50;  // steps between two looks at the step log
+  // Whether steps are captured into graphs and replayed, on devices that can.
+  bool capture = true;
 };
 
 // Trains a classifier with softmax cross entropy. A step only enqueues: forward, backward,
-// optimizer with the learning-rate rule. The step log is drained every `drain_every` steps and at
-// the end of an epoch.
+// optimizer with the learning-rate rule. On CUDA the second step of each batch size is captured,
+// the batch's loading included, and from then on replayed as one graph. The step log is drained
+// every `drain_every` steps and at the end of an epoch.
 class Trainer {
  public:
   Trainer(const Stream& stream, ForwardFunction forward, Optimizer& optimizer, LearningRate& rate,
           const TrainerOptions& options = {});
 
-  void step(const Batch& batch);
+  void step(const Batch& batch);  // enqueued operation by operation
+  void step(DataLoader& loader);  // on the loader's next batch; captured, where that is wanted
   // Epochs of the loader's batches; after each epoch the validation split, where there is one.
   void fit(DataLoader& training, DataLoader* validation, int64_t epochs,
            TrainingObserver& observer);
   Evaluation evaluate(DataLoader& loader, const std::string& split);
   const StepResult& last_result() const { return result_; }
+  const StepGraphs* graphs() const { return graphs_.get(); }  // null: steps are not captured
 
  private:
   const Stream& stream_;
@@ -61,6 +68,7 @@ class Trainer {
   TrainerOptions options_;
   StepLog log_;
   StepResult result_;
+  std::unique_ptr<StepGraphs> graphs_;
 };
 
 // Scores a split without a trainer. The loader must not shuffle endlessly elsewhere: it is read

@@ -17,7 +17,7 @@ inline constexpr uint32_t kAugmentStream = 0x80000000U;  // above the layers tha
 //   column' = (w - 1) / 2 + sin * (row - (h - 1) / 2) + cos * (column - (w - 1) / 2), of the
 //   mirrored image;
 // pixels from outside are 0 before normalisation. With both 0 it is an exact gather.
-// All random numbers come from Philox at (indices[i], epoch, kAugmentStream) under the seed, so a
+// All random numbers come from Philox at (indices[i], *epoch, kAugmentStream) under the seed, so a
 // sample's change does not depend on its place in a batch: it is mirrored where uniform_float(word
 // 0) < flip_probability, and angle = (2 * uniform_float(word 1) - 1) * rotation_degrees. images:
 // [count, h, w, c] u8; labels: [count]; y: [n, h, w, c] f32; y_labels: [n]. mean, deviation: [c],
@@ -34,7 +34,7 @@ struct Augment {
   double flip_probability = 0;
   double rotation_degrees = 0;
   uint64_t seed = 0;
-  uint32_t epoch = 0;
+  const uint32_t* epoch = nullptr;
 };
 
 namespace cpu {

@@ -29,6 +29,12 @@ void add_flags(CLI::App& app, RunOptions& options, std::string& preset) {
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   app.add_option("--device", options.device, "cpu, cuda or cuda:INDEX")->capture_default_str();
+  app.add_option("--residence", options.residence,
+                 "cuda: where the data is kept while training: host, device, or auto (device where "
+                 "it takes less than a quarter of the free memory)")
+      ->capture_default_str();
+  app.add_flag("--eager", options.eager,
+               "cuda: enqueue each step's operations one by one rather than replay a graph");
   app.add_option("--threads", options.threads, "CPU threads (default: one per core)");
   app.add_option("--out", options.out, "run folder (default: runs/MODEL-DATE-TIME)");
   app.add_flag("--overwrite", options.overwrite, "write into a folder that already holds a run");
@@ -104,6 +110,7 @@ void check(const RunOptions& options, const BinaryDescription& binary) {
           options.label_smoothing >= 0 && options.label_smoothing < 1, "0 <= value < 1");
   require_one_of("--schedule", options.schedule, schedule_names());
   require_one_of("--optimizer", options.optimizer, {"adam", "sgd"});
+  require_one_of("--residence", options.residence, {"auto", "host", "device"});
   require_one_of("--augment", options.augment, {"none", "flip-rotate"});
   if (!binary.variants.empty()) require_one_of("--variant", options.variant, binary.variants);
   if (options.eval_only && options.checkpoint.empty()) {

@@ -17,6 +17,8 @@ struct RunOptions {
   std::string schedule = "adaptive";
   uint64_t seed = 1;
   std::string device = "cpu";
+  std::string residence = "auto";
+  bool eager = false;
   int threads = 0;  // 0: one per core
   std::string out;  // run folder; empty: runs/MODEL-DATE-TIME
   bool overwrite = false;

@@ -8,6 +8,7 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "framework/allocator.h"
 #include "framework/progress.h"
 #include "framework/run_folder.h"
 #include "framework/safetensors.h"
@@ -36,6 +37,8 @@ Json config_of(const RunOptions& options) {
                      {"schedule", options.schedule},
                      {"seed", options.seed},
                      {"device", options.device},
+                     {"residence", options.residence},
+                     {"eager", options.eager},
                      {"threads", options.threads},
                      {"limit_train", options.limit_train},
                      {"limit_eval", options.limit_eval},
@@ -129,10 +132,16 @@ std::unique_ptr<Optimizer> make_optimizer(const RunOptions& options, const Strea
       AdamOptions{.weight_decay = options.weight_decay, .clip_norm = options.clip_norm});
 }
 
+Residence residence_of(const RunOptions& options) {
+  if (options.residence == "host") return Residence::host;
+  return options.residence == "device" ? Residence::device : Residence::automatic;
+}
+
 Evaluation evaluate_test(const ImageDataset& test, const RunOptions& options, const Stream& stream,
                          const Model& model) {
-  DataLoader loader(stream, test, first_indices(test.size(), options.limit_eval),
-                    {.batch_size = options.batch_size, .shuffle = false});
+  DataLoader loader(
+      stream, test, first_indices(test.size(), options.limit_eval),
+      {.batch_size = options.batch_size, .shuffle = false, .residence = residence_of(options)});
   return evaluate(stream, model.forward, loader, "test");
 }
 
@@ -179,14 +188,18 @@ void train(const TrainingProgram& program, RunOptions options) {
   Augmentation augmentation;
   if (options.augment == "flip-rotate")
     augmentation = {.flip_probability = 0.5, .rotation_degrees = 10};
-  DataLoader training(
-      stream, dataset, split.training,
-      {.batch_size = options.batch_size, .seed = options.seed, .augmentation = augmentation});
+  DataLoader training(stream, dataset, split.training,
+                      {.batch_size = options.batch_size,
+                       .seed = options.seed,
+                       .augmentation = augmentation,
+                       .residence = residence_of(options)});
   std::unique_ptr<DataLoader> validation;
   if (!split.validation.empty()) {
-    validation = std::make_unique<DataLoader>(
-        stream, dataset, split.validation,
-        DataLoaderOptions{.batch_size = options.batch_size, .shuffle = false});
+    validation =
+        std::make_unique<DataLoader>(stream, dataset, split.validation,
+                                     DataLoaderOptions{.batch_size = options.batch_size,
+                                                       .shuffle = false,
+                                                       .residence = residence_of(options)});
   }
   Initializer init(stream, options.seed);
   const Model model = program.make_model(options, init);
@@ -197,7 +210,9 @@ void train(const TrainingProgram& program, RunOptions options) {
       {.steps_per_epoch = steps_per_epoch, .total_steps = options.epochs * steps_per_epoch});
   const auto optimizer = make_optimizer(options, stream, arena, rate);
   Trainer trainer(stream, model.forward, *optimizer, rate,
-                  {.seed = options.seed, .label_smoothing = options.label_smoothing});
+                  {.seed = options.seed,
+                   .label_smoothing = options.label_smoothing,
+                   .capture = !options.eager});
 
   if (options.out.empty()) options.out = default_folder(options.model);
   RunFolder folder(options.out, options.overwrite);
@@ -242,6 +257,10 @@ void train(const TrainingProgram& program, RunOptions options) {
   summary["test_loss"] = test.loss;
   summary["test_accuracy"] = test.accuracy;
   summary["peak_memory_bytes"] = peak_memory_bytes();
+  if (stream.device().kind == Device::Kind::cuda) {
+    const AllocatorCounters device = allocator(stream.device()).counters();
+    summary["device_memory_bytes"] = device.live_bytes + device.cached_bytes;
+  }
   summary["folder"] = folder.path().string();
   folder.write_summary(text_of(summary, 2));
   if (options.json) {

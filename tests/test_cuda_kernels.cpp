@@ -4,28 +4,12 @@
 #include <cstring>
 
 #include "kernels/learning_rate.h"
+#include "tests/cuda_device.h"
 #include "tests/op_checks.h"
 #include "tests/testing.h"
 
 using namespace flyball;
 using namespace flyball::testing;
-
-namespace {
-
-// The device's stream, or null, said once, where there is none: the cases are skipped visibly then.
-const Stream* cuda_stream() {
-  static const auto* stream = []() -> const Stream* {
-    try {
-      return new Stream(parse_device("cuda"));
-    } catch (const Error& error) {
-      MESSAGE("skipped: no CUDA device: " << error.what());
-      return nullptr;
-    }
-  }();
-  return stream;
-}
-
-}  // namespace
 
 TEST_CASE("cuda kernels: every case of the table gives the reference's results") {
   const Stream* stream = cuda_stream();

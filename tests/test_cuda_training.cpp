@@ -28,10 +28,10 @@ std::vector<StepRecord> train(Device device, int64_t steps, int64_t batch, const
                     {.steps_per_epoch = training.batches_per_epoch(), .total_steps = steps});
   Adam adam(run_stream, arena, rate);
   Trainer trainer(run_stream, model.forward, adam, rate, {.seed = 1});
-  StepLog log(rate);
+  StepLog log(run_stream, rate);
   for (int64_t step = 0; step < steps; ++step) trainer.step(training.next());
   arena.check_guards(run_stream);
-  return log.drain(run_stream);
+  return log.drain();
 }
 
 template <class Network, class... Arguments>

@@ -25,11 +25,11 @@ class CountingDataset : public Dataset {
   int64_t classes() const override { return size_; }
   Shape sample_shape() const override { return {2}; }
   void gather(const Stream&, const int64_t* indices, int64_t n, const Augmentation&, uint64_t,
-              uint32_t epoch, float* x, int32_t* labels) const override {
+              const uint32_t* epoch, float* x, int32_t* labels) const override {
     for (int64_t i = 0; i < n; ++i) {
       if (indices[i] == broken_) throw std::domain_error(str("sample ", broken_, " is broken"));
       x[2 * i] = static_cast<float>(indices[i]);
-      x[2 * i + 1] = static_cast<float>(epoch);
+      x[2 * i + 1] = static_cast<float>(*epoch);
       labels[i] = static_cast<int32_t>(indices[i]);
     }
     ++gathered;
@@ -76,7 +76,7 @@ constexpr Augmentation kFlipRotate{.flip_probability = 0.5, .rotation_degrees = 
 std::vector<float> gather_one(const Dataset& dataset, int64_t index, uint32_t epoch,
                               const Augmentation& augmentation, int32_t* label, uint64_t seed = 3) {
   std::vector<float> x(static_cast<size_t>(dataset.sample_shape().count()));
-  dataset.gather(stream(), &index, 1, augmentation, seed, epoch, x.data(), label);
+  dataset.gather(stream(), &index, 1, augmentation, seed, &epoch, x.data(), label);
   return x;
 }
 

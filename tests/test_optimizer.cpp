@@ -137,7 +137,7 @@ TEST_CASE("adam: clipping scales the gradient to the norm, and leaves a small on
 TEST_CASE("adam: a step whose loss is not finite changes nothing and is logged as skipped") {
   for (const double bad : {kNan, std::numeric_limits<double>::infinity()}) {
     Bench bench(ConstantRule{1e-2});
-    StepLog log(bench.rate);
+    StepLog log(stream(), bench.rate);
     bench.step(1, 0.5);
     const std::vector<double> before = bench.values();
     const std::vector<double> moments = values_of(bench.adam.state()[0].second);
@@ -146,7 +146,7 @@ TEST_CASE("adam: a step whose loss is not finite changes nothing and is logged a
     CHECK(values_of(bench.adam.state()[0].second) == moments);
     bench.step(1, 0.5);
     CHECK(bench.values() != before);
-    const std::vector<StepRecord> records = log.drain(stream());
+    const std::vector<StepRecord> records = log.drain();
     REQUIRE(records.size() == 3);
     CHECK(records[0].skipped == 0);
     CHECK(records[1].skipped == 1);
@@ -157,7 +157,7 @@ TEST_CASE("adam: a step whose loss is not finite changes nothing and is logged a
 
 TEST_CASE("adam: three losses in a row that are not finite bring the snapshot back") {
   Bench bench(make_adaptive(1e-3), {.steps_per_epoch = 100, .total_steps = 400});
-  StepLog log(bench.rate);
+  StepLog log(stream(), bench.rate);
   std::vector<StepRecord> records;
   for (int i = 0; i < 200; ++i) bench.step(1, 1.0 / (1 + i));
   const double rate_before = bench.rate.read_state(stream()).rate;
@@ -173,7 +173,7 @@ TEST_CASE("adam: three losses in a row that are not finite bring the snapshot ba
   CHECK(moments == std::vector<double>(moments.size(), 0));
   CHECK(bench.rate.read_state(stream()).rate < 0.3 * rate_before);
   int snapshots = 0, rollbacks = 0;
-  for (const StepRecord& record : log.drain(stream())) {
+  for (const StepRecord& record : log.drain()) {
     snapshots += record.action == Action::kSnapshot ? 1 : 0;
     rollbacks += record.action == Action::kRollback ? 1 : 0;
   }
@@ -183,9 +183,9 @@ TEST_CASE("adam: three losses in a row that are not finite bring the snapshot ba
 
 TEST_CASE("learning rate: linear reaches zero at the end, the log holds every step's rate") {
   Bench bench(LinearRule{1.0}, {.steps_per_epoch = 5, .total_steps = 10});
-  StepLog log(bench.rate);
+  StepLog log(stream(), bench.rate);
   for (int i = 0; i < 10; ++i) bench.step(1, 1);
-  const std::vector<StepRecord> records = log.drain(stream());
+  const std::vector<StepRecord> records = log.drain();
   REQUIRE(records.size() == 10);
   for (size_t i = 0; i < 10; ++i) {
     CHECK(records[i].step == static_cast<int64_t>(i));
@@ -193,7 +193,7 @@ TEST_CASE("learning rate: linear reaches zero at the end, the log holds every st
   }
   CHECK(bench.rate.read_state(stream()).rate == 0);
   CHECK(bench.rate.read_signals(stream()).epoch == 2);
-  CHECK(log.drain(stream()).empty());
+  CHECK(log.drain().empty());
 }
 
 TEST_CASE("learning rate: validation figures reach the signals") {
@@ -221,12 +221,12 @@ TEST_CASE("learning rate: state and signals are restored exactly, another rule's
 
 TEST_CASE("step log: a ring that overflows says how many steps it lost") {
   Bench bench(ConstantRule{1e-3});
-  StepLog log(bench.rate);
+  StepLog log(stream(), bench.rate);
   const int64_t steps = LearningRate::kLogCapacity + 37;
   for (int64_t i = 0; i < steps; ++i) {
     bench.adam.enqueue_step({tensor_of({1}, {1}), labels_of({1}), 2}, bench.rate, stream());
   }
-  const std::vector<StepRecord> records = log.drain(stream());
+  const std::vector<StepRecord> records = log.drain();
   CHECK(static_cast<int64_t>(records.size()) == LearningRate::kLogCapacity);
   CHECK(records.front().step == 37);
   CHECK(records.back().step == steps - 1);

@@ -133,7 +133,7 @@ void augment_image(const Augment& a, int64_t i, const Normalization& normalizati
   float* y = a.y + i * elements;
   a.y_labels[i] = a.labels[index];
   const PhiloxWords words =
-      philox_at(static_cast<uint64_t>(index), a.epoch, kAugmentStream, a.seed);
+      philox_at(static_cast<uint64_t>(index), *a.epoch, kAugmentStream, a.seed);
   const bool mirror = static_cast<double>(uniform_float(words.word[0])) < a.flip_probability;
   if (a.rotation_degrees != 0) {
     const double degrees =

@@ -20,7 +20,7 @@ struct Change {
 
 __device__ Change change_of(const Augment& a, int64_t index) {
   const PhiloxWords words =
-      philox_at(static_cast<uint64_t>(index), a.epoch, kAugmentStream, a.seed);
+      philox_at(static_cast<uint64_t>(index), *a.epoch, kAugmentStream, a.seed);
   Change change = {static_cast<double>(uniform_float(words.word[0])) < a.flip_probability, 0, 1};
   if (a.rotation_degrees != 0) {
     const double degrees =

@@ -16,7 +16,7 @@ struct Options {
 // than 255 over one pixel; interpolation and normalisation add 8 u of 255 each.
 Numbers error_scale(int64_t h, int64_t w, bool turned, const Operands& before,
                     const Operands& wanted) {
-  const std::vector<double> mean = before.numbers(3), deviation = before.numbers(4);
+  const std::vector<double> mean = before.numbers(4), deviation = before.numbers(5);
   const double position = turned ? 8 * static_cast<double>(h + w) : 0;
   const double largest_mean = *std::max_element(mean.begin(), mean.end());
   const double least_deviation = *std::min_element(deviation.begin(), deviation.end());
@@ -38,6 +38,7 @@ OpCase augment_case(int64_t n, int64_t h, int64_t w, int64_t c, const Options& o
       {.name = "images", .shape = {images, h, w, c}, .values = below(256), .element = Element::u8},
       {.name = "labels", .shape = {images}, .values = below(1000), .element = Element::i32},
       {.name = "indices", .shape = {n}, .values = below(images), .element = Element::i64},
+      {.name = "epoch", .shape = {1}, .values = constant(2), .element = Element::i32},
       {.name = "mean", .shape = {c}, .values = normal(0.5, 0.02), .element = Element::f32},
       {.name = "deviation", .shape = {c}, .values = normal(0.25, 0.01), .element = Element::f32},
       {.name = "y",
@@ -62,7 +63,7 @@ OpCase augment_case(int64_t n, int64_t h, int64_t w, int64_t c, const Options& o
                        .flip_probability = o.flip_probability,
                        .rotation_degrees = o.rotation_degrees,
                        .seed = 77,
-                       .epoch = 2};
+                       .epoch = operands.get<uint32_t>("epoch")};
       });
   op.magnitude = [=](const Operands& before, const Operands& wanted) {
     return error_scale(h, w, o.rotation_degrees > 0, before, wanted);

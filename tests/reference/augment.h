@@ -23,7 +23,7 @@ inline void augment(const Augment& a) {
     const int64_t index = a.indices[i];
     const uint8_t* image = a.images + index * a.h * a.w * a.c;
     const PhiloxWords words =
-        philox_at(static_cast<uint64_t>(index), a.epoch, kAugmentStream, a.seed);
+        philox_at(static_cast<uint64_t>(index), *a.epoch, kAugmentStream, a.seed);
     const bool mirror = static_cast<double>(uniform_float(words.word[0])) < a.flip_probability;
     const double turn = 2 * static_cast<double>(uniform_float(words.word[1])) - 1;
     const double angle = turn * a.rotation_degrees * std::acos(-1.0) / 180;
