@@ -56,6 +56,7 @@ Adam::Adam(const Stream& stream, ParameterArena& arena, const LearningRate& rate
   gradient_norm_squared_ = Tensor::zeros(stream, {1}, DType::f64);
   const std::array<double, 2> ones{1, 1};
   powers_ = Tensor::from_host(stream, {2}, std::span<const double>(ones));
+  arrivals_ = Tensor::zeros(stream, {1}, DType::i32);
 }
 
 void Adam::enqueue_step(const StepResult& result, LearningRate& rate, const Stream& stream) {
@@ -83,6 +84,7 @@ void Adam::enqueue_step(const StepResult& result, LearningRate& rate, const Stre
                             .sums = reads_gradient_sums(rate.kind()),
                             .partial_sums = partial_sums_.mutable_data<double>(),
                             .powers = reinterpret_cast<AdamPowers*>(powers_.mutable_data<double>()),
+                            .arrivals = static_cast<uint32_t*>(arrivals_.mutable_raw()),
                             .feedback = feedback<T>(result, rate)});
   });
   arena_.mark_stepped();

@@ -47,6 +47,7 @@ class Adam : public Optimizer {
   Tensor m_, v_, snapshot_;
   Tensor partial_sums_, gradient_norm_squared_;  // f64
   Tensor powers_;                                // f64 [2]
+  Tensor arrivals_;                              // i32 [1]
 };
 
 struct SgdOptions {

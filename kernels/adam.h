@@ -53,8 +53,8 @@ struct AdamStep {
   bool sums = false;
   double* partial_sums = nullptr;
   AdamPowers* powers = nullptr;
+  uint32_t* arrivals = nullptr;  // CUDA only: counts blocks, 0 before and after
   StepFeedback<T> feedback;
-  void* workspace = nullptr;  // CUDA only: adam_workspace_bytes(), 16-byte aligned
 };
 
 inline constexpr int64_t kAdamChunk = 16384;  // elements a partial sum covers
@@ -82,14 +82,6 @@ void adam(const AdamStep<T>&);
 namespace cuda {
 template <class T>
 void adam(const AdamStep<T>&, cudaStream_t);
-template <class T>
-int64_t adam_workspace_bytes(const AdamStep<T>&);
 }  // namespace cuda
-
-// What run() allocates.
-template <class T>
-int64_t workspace_bytes(const AdamStep<T>& arguments) {
-  return cuda::adam_workspace_bytes(arguments);
-}
 
 }  // namespace flyball

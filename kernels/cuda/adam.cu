@@ -226,27 +226,20 @@ __global__ void __launch_bounds__(kThreads, sizeof(T) == 4 ? 2 : 1) adam_kernel(
       }
     }
   }
-  if (is_last_block(static_cast<uint32_t*>(a.workspace))) finish(a, course, walker.passed());
+  if (is_last_block(a.arrivals)) {
+    if (threadIdx.x == 0) *a.arrivals = 0;
+    finish(a, course, walker.passed());
+  }
 }
 
 }  // namespace
 
-// The ticket by which the last block is known.
-template <class T>
-int64_t adam_workspace_bytes(const AdamStep<T>&) {
-  return sizeof(uint32_t);
-}
-
 template <class T>
 void adam(const AdamStep<T>& a, cudaStream_t stream) {
-  check(cudaMemsetAsync(a.workspace, 0, sizeof(uint32_t), stream), "adam",
-        std::source_location::current());
   launch(a.sums ? adam_kernel<T, true> : adam_kernel<T, false>, "adam",
          {.grid = arena_blocks(), .block = kThreads}, stream, a);
 }
 
-template int64_t adam_workspace_bytes(const AdamStep<float>&);
-template int64_t adam_workspace_bytes(const AdamStep<double>&);
 template void adam(const AdamStep<float>&, cudaStream_t);
 template void adam(const AdamStep<double>&, cudaStream_t);
 

@@ -106,6 +106,11 @@ OpCase adam_case(const std::string& what, const std::vector<ParameterSegment>& s
                            .role = Role::scratch,
                            .element = Element::f64});
   }
+  op.operands.push_back({.name = "arrivals",
+                         .shape = {1},
+                         .role = Role::in_out,
+                         .values = constant(0),
+                         .element = Element::i32});
   set_kernel<cpu::adam<float>, cpu::adam<double>, reference::adam, cuda::adam<float>,
              cuda::adam<double>>(op, [=](auto zero, const Operands& operands) {
     using T = decltype(zero);
@@ -125,6 +130,7 @@ OpCase adam_case(const std::string& what, const std::vector<ParameterSegment>& s
                        .sums = o.sums,
                        .partial_sums = operands.get<double>("partial_sums"),
                        .powers = operands.get<AdamPowers>("powers"),
+                       .arrivals = operands.get<uint32_t>("arrivals"),
                        .feedback = feedback_of<T>(operands)};
   });
   op.magnitude = [=](const Operands& before, const Operands&) {
