@@ -70,12 +70,7 @@ class CachingAllocator : public Allocator {
     const Block block{{pool, stream, size}, data};
     const auto users = other_users_.find(data);
     if (users == other_users_.end()) return keep(block);
-    Pending pending{block, {}};
-    for (void* user : users->second) {
-      pending.events.push_back(runtime_.create_event());
-      runtime_.record(pending.events.back(), user);
-    }
-    pending_.push_back(std::move(pending));
+    pending_.push_back({block, events_of(users->second)});
     other_users_.erase(users);
   }
 
@@ -139,6 +134,19 @@ class CachingAllocator : public Allocator {
     std::vector<void*> events;
   };
 
+  // What the streams have to pass. None after a fault on the device: nothing runs there any more.
+  std::vector<void*> events_of(const std::unordered_set<void*>& streams) {
+    std::vector<void*> events;
+    try {
+      for (void* stream : streams) {
+        events.push_back(runtime_.create_event());
+        runtime_.record(events.back(), stream);
+      }
+    } catch (const Error&) {
+    }
+    return events;
+  }
+
   void keep(const Block& block) { cached_[block.key].push_back(block.data); }
 
   // A pool of exact sizes reuses nothing: a graph's tensors stay apart, for the bounds checker.
@@ -177,11 +185,18 @@ class CachingAllocator : public Allocator {
                     " (given back, not enough), live ", counters_.live_bytes));
   }
 
+  void wait_for(void* event) {
+    try {
+      runtime_.synchronize_event(event);
+    } catch (const Error&) {  // a fault: see events_of()
+    }
+  }
+
   template <class Chosen>
   void release(Chosen chosen) {
     for (const Pending& pending : pending_) {
       for (void* event : pending.events) {
-        runtime_.synchronize_event(event);
+        wait_for(event);
         runtime_.destroy_event(event);
       }
       keep(pending.block);

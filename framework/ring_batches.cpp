@@ -34,8 +34,13 @@ RingBatches::RingBatches(const Stream& stream, const Dataset& dataset, const Bat
   ring_labels_.record_use(stream);
 }
 
-// Copies under way read the pinned slots.
-RingBatches::~RingBatches() { copy_stream_.synchronize(); }
+// Copies under way read the pinned slots. After a fault on the device there are none.
+RingBatches::~RingBatches() {
+  try {
+    copy_stream_.synchronize();
+  } catch (const Error&) {
+  }
+}
 
 Batch RingBatches::prepare() {
   const Batch host = host_.prepare();

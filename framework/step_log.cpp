@@ -21,8 +21,12 @@ StepLog::StepLog(const Stream& stream, const LearningRate& rate)
       pinned_(Tensor::pinned(stream, {kCapacity * static_cast<int64_t>(sizeof(StepRecord))},
                              DType::u8)) {}
 
+// A copy under way writes to pinned_. After a fault on the device there is none.
 StepLog::~StepLog() {
-  if (returned_ < copied_) copy_done_.synchronize();  // it writes to pinned_
+  try {
+    if (returned_ < copied_) copy_done_.synchronize();
+  } catch (const Error&) {
+  }
 }
 
 std::vector<StepRecord> StepLog::drain_late(int64_t steps) {
