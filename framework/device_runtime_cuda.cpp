@@ -4,6 +4,7 @@
 #include <mutex>
 
 #include "framework/device_runtime.h"
+#include "kernels/cuda/recent_launches.h"
 #include "kernels/error.h"
 
 namespace flyball {
@@ -11,7 +12,9 @@ namespace {
 
 void check(cudaError_t error, const char* what) {
   if (error == cudaSuccess) return;
-  throw Error(str("cuda: ", what, ": ", cudaGetErrorString(error)));
+  const std::string launches = cuda::recent_launches();
+  throw Error(str("cuda: ", what, ": ", cudaGetErrorString(error),
+                  launches.empty() ? "" : "; the last launches: ", launches));
 }
 
 cudaStream_t as_stream(void* stream) { return static_cast<cudaStream_t>(stream); }

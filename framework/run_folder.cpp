@@ -22,6 +22,13 @@ RunFolder::RunFolder(fs::path folder, bool overwrite) : folder_(std::move(folder
     fs::remove(folder_ / name, failure);
 }
 
+void RunFolder::discard() {
+  metrics_.close();
+  std::error_code ignored;
+  for (const char* name : {"config.json", "metrics.jsonl"}) fs::remove(folder_ / name, ignored);
+  fs::remove(folder_, ignored);
+}
+
 void RunFolder::add_steps(const std::vector<StepRecord>& records, int64_t steps_per_epoch) {
   for (const StepRecord& record : records) {
     nlohmann::ordered_json line{

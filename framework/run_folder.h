@@ -18,6 +18,7 @@ class RunFolder {
 
   void write_config(const std::string& json) { write("config.json", json); }
   void write_summary(const std::string& json) { write("summary.json", json); }
+  void discard();  // removes what it wrote, and the folder where nothing else is in it
   void add_steps(const std::vector<StepRecord>& records, int64_t steps_per_epoch);
   void add_evaluation(const Evaluation& evaluation, int64_t step, int64_t epoch);
 

@@ -228,7 +228,13 @@ void train(const TrainingProgram& program, RunOptions options) {
   Progress progress(options.epochs, steps_per_epoch, training.samples(), options.json);
   Recorder recorder(folder, progress);
   const auto start = std::chrono::steady_clock::now();
-  trainer.fit(training, validation.get(), options.epochs, recorder);
+  try {
+    trainer.fit(training, validation.get(), options.epochs, recorder);
+  } catch (...) {
+    // A run without a step, out of memory in its first for example, has nothing worth keeping.
+    if (recorder.steps == 0) folder.discard();
+    throw;
+  }
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   save_model(folder.model_file(), *model.module, stream,

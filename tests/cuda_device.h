@@ -3,6 +3,8 @@
 #include <dlfcn.h>
 #include <doctest/doctest.h>
 
+#include <string>
+
 #include "framework/device.h"
 #include "framework/stream.h"
 #include "kernels/error.h"
@@ -15,7 +17,7 @@ inline const Stream* cuda_stream() {
     try {
       return new Stream(parse_device("cuda"));
     } catch (const Error& error) {
-      MESSAGE("skipped: no CUDA device: " << error.what());
+      MESSAGE("skipped: no CUDA device: " << std::string(error.what()));
       return static_cast<Stream*>(nullptr);
     }
   }();

@@ -32,6 +32,28 @@ TEST_CASE("cuda kernels: every case of the table gives the reference's results")
   CHECK(cases > 0);
 }
 
+TEST_CASE("cuda kernels: adam and sgd give the CPU's bits, sums and the rule's state included") {
+  const Stream* cuda = cuda_stream();
+  if (cuda == nullptr) return;
+  int results = 0;
+  for (const OpCase& op : op_cases()) {
+    if (op.benchmark || (op.operation != "adam" && op.operation != "sgd")) continue;
+    for (const DType real : {DType::f32, DType::f64}) {
+      const Operands on_cpu(testing::stream(), op, real, 1, 0), on_cuda(*cuda, op, real, 1, 0);
+      op.prepare(on_cpu)(testing::stream());
+      op.prepare(on_cuda)(*cuda);
+      for (size_t i = 0; i < op.operands.size(); ++i) {
+        if (op.operands[i].role != Role::output && op.operands[i].role != Role::in_out) continue;
+        const std::vector<double> want = on_cpu.numbers(i), got = on_cuda.numbers(i);
+        const bool same = std::memcmp(want.data(), got.data(), want.size() * sizeof(double)) == 0;
+        CHECK_MESSAGE(same, op.title() << " in " << name_of(real) << ": " << op.operands[i].name);
+        ++results;
+      }
+    }
+  }
+  CHECK(results > 0);
+}
+
 TEST_CASE(
     "cuda kernels: the adaptive rule gives the same bits as on the CPU for the same signals") {
   const Stream* cuda = cuda_stream();

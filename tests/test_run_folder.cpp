@@ -166,6 +166,19 @@ TEST_CASE("run folder: other files in the folder are no run and stay") {
   CHECK(read_file(temporary.path() / "notes.txt") == "mine");
 }
 
+TEST_CASE("run folder: a discarded run leaves nothing of itself, and the next one may begin") {
+  const TemporaryFolder temporary;
+  const fs::path path = temporary.path() / "run";
+  for (const bool shared : {false, true}) {
+    RunFolder folder(path, false);
+    folder.write_config("{}");
+    if (shared) std::ofstream(path / "notes.txt") << "mine";
+    folder.discard();
+    CHECK(fs::exists(path) == shared);
+  }
+  CHECK(entries_in(path) == std::vector<std::string>{"notes.txt"});
+}
+
 TEST_CASE("run folder: what cannot be written is refused with one line") {
   const TemporaryFolder temporary;
   const fs::path file = temporary.path() / "file";

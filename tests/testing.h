@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -16,9 +17,12 @@
 
 namespace flyball::testing {
 
-// The stream that tests run on.
+// The stream that tests run on: of the CPU, or of FLYBALL_TEST_DEVICE.
 inline const Stream& stream() {
-  static const Stream stream;
+  static const Stream stream([] {
+    const char* device = std::getenv("FLYBALL_TEST_DEVICE");
+    return device == nullptr ? Device{} : parse_device(device);
+  }());
   return stream;
 }
 

@@ -91,6 +91,17 @@ __host__ __device__ ColumnResult<T> result_of(const BiasReluBackward<T>& a, int6
           .accumulate = a.accumulate_dbias};
 }
 
+// store(), with the 16-byte instruction by name: the compiler would merge the two branches below
+// into single elements.
+template <class T>
+__device__ void store_vector(T* x, const Slot& slot, const Four<T>& four) {
+  if (sizeof(four) == sizeof(int4) && slot.whole) {
+    __stwb(reinterpret_cast<int4*>(x + slot.begin), *reinterpret_cast<const int4*>(&four));
+  } else {
+    store(x, slot, four);
+  }
+}
+
 // Masks a group of rows and adds its columns up in the same read.
 // registers: <= 136
 template <class T>
@@ -114,7 +125,7 @@ __global__ void __launch_bounds__(kColumnThreads) bias_relu_backward_kernel(Bias
         Four<T> dz;
 #pragma unroll
         for (int j = 0; j < 4; ++j) dz.at[j] = masked(pair.y.at[j], pair.dy.at[j]);
-        store(a.dz + row * a.columns, slot, dz);
+        store_vector(a.dz + row * a.columns, slot, dz);
         return dz;
       },
       totals);

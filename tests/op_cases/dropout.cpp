@@ -1,5 +1,6 @@
 #include "kernels/dropout.h"
 
+#include "kernels/philox.h"
 #include "tests/op_cases.h"
 #include "tests/reference/dropout.h"
 
@@ -65,6 +66,10 @@ std::vector<OpCase> dropout_cases() {
   cases.push_back(dropout_case(1000, 0, {.accumulate = true}));
   cases.push_back(dropout_case(1000, 0x1p-32));
   cases.push_back(dropout_case(1000, 1 - 0x1p-20));
+  // The first element's word is the smallest that is kept, and the largest that is dropped.
+  const double word = philox_at(0, 5, kLayer, kSeed).word[0];
+  cases.push_back(dropout_case(100, word * 0x1p-32));
+  cases.push_back(dropout_case(100, (word + 1) * 0x1p-32));
   for (const int64_t count : {int64_t{64} * 9216, int64_t{1} << 20}) {
     cases.push_back(dropout_case(count, 0.25));
     cases.back().benchmark = true;
