@@ -25,7 +25,8 @@ int main(int argc, char** argv) {
         return one.benchmark && one.title() == title;
       });
       if (op == cases.end()) throw Error(str("no benchmark case is called '", title, "'"));
-      const Operands operands(stream, *op, DType::f32, 1, 0);
+      const DType real = op->runs(DType::f32, stream.device().kind) ? DType::f32 : DType::bf16;
+      const Operands operands(stream, *op, real, 1, 0);
       op->prepare(operands)(stream);
       stream.synchronize();
     }

@@ -218,7 +218,7 @@ void Gradients::pass(size_t input, const Tensor& tensor) {
     return;
   }
   GradientTarget destination = target(input);
-  dispatch_real(tensor.dtype(), "pass", [&](auto zero) {
+  dispatch_float(tensor.dtype(), "pass", [&](auto zero) {
     using T = decltype(zero);
     run<cpu::scale<T>, cuda::scale<T>>(stream_, Scale<T>{.x = tensor.data<T>(),
                                                          .y = destination.tensor.mutable_data<T>(),

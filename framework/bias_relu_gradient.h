@@ -14,7 +14,8 @@ Tensor bias_relu_gradient(Gradients& gradients, const Tensor* y, size_t bias_inp
                           int64_t columns) {
   GradientTarget dbias;
   if (gradients.wants(bias_input)) dbias = gradients.target(bias_input);
-  T* dbias_data = dbias.tensor.defined() ? dbias.tensor.mutable_data<T>() : nullptr;
+  using A = Accumulator<T>;
+  A* dbias_data = dbias.tensor.defined() ? dbias.tensor.mutable_data<A>() : nullptr;
   if (y != nullptr) {
     Tensor dz = gradients.dy_for_overwrite();
     run<cpu::bias_relu_backward<T>, cuda::bias_relu_backward<T>>(

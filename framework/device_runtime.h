@@ -14,6 +14,8 @@ class DeviceRuntime {
  public:
   virtual ~DeviceRuntime() = default;
 
+  virtual int compute_capability() = 0;  // of CUDA: 75 is 7.5; 0 on the CPU
+
   virtual void* create_stream() = 0;
   virtual void destroy_stream(void* stream) = 0;
   virtual void synchronize(void* stream) = 0;

@@ -13,6 +13,8 @@ namespace {
 // Work runs inside the call that enqueues it, so it is done whenever anybody can ask.
 class CpuRuntime : public DeviceRuntime {
  public:
+  int compute_capability() override { return 0; }
+
   void* create_stream() override { return nullptr; }
   void destroy_stream(void*) override {}
   void synchronize(void*) override {}

@@ -1,5 +1,6 @@
 #include <cuda_runtime_api.h>
 
+#include <atomic>
 #include <deque>
 #include <mutex>
 
@@ -23,6 +24,18 @@ cudaEvent_t as_event(void* event) { return static_cast<cudaEvent_t>(event); }
 class CudaRuntime : public DeviceRuntime {
  public:
   explicit CudaRuntime(int index) : index_(index) {}
+
+  int compute_capability() override {
+    if (capability_ == 0) {
+      int major = 0, minor = 0;
+      check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, index_),
+            "compute capability");
+      check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, index_),
+            "compute capability");
+      capability_ = 10 * major + minor;
+    }
+    return capability_;
+  }
 
   void* create_stream() override {
     cudaStream_t stream = nullptr;
@@ -154,6 +167,7 @@ class CudaRuntime : public DeviceRuntime {
   }
 
   int index_;
+  std::atomic<int> capability_ = 0;  // 0: not asked yet
 };
 
 }  // namespace

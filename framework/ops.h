@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "framework/autograd.h"
+#include "framework/precision.h"
 #include "framework/stream.h"
 
 namespace flyball {
@@ -14,10 +15,14 @@ struct Context {
   uint64_t seed = 0;  // of dropout masks
   const int64_t* step =
       nullptr;  // device memory: the optimizer's step counter, which changes the masks
+  Precision precision = Precision::fp32;
 };
 
 // Differentiable operations. Each checks shapes and throws Error "operation: tensor has shape got,
-// expected ..." before it allocates. f32 and f64; all operands of one dtype.
+// expected ..." before it allocates. f32, f64 and, on CUDA, bf16; all operands of one dtype.
+// matmul, linear and conv2d obey context.precision. In bf16 they take f32 and bf16 operands, round
+// the f32 ones to bf16 first, and give bf16; weight, filters and bias stay f32, and so do their
+// gradients, which no rounding to bf16 lies before but that of the operands.
 
 // y[m,n] = a[m,k] b[k,n]
 Variable matmul(const Context&, const Variable& a, const Variable& b);
@@ -42,6 +47,9 @@ Variable max_pool2d(const Context&, const Variable& x, const Pool2dOptions& opti
 Variable average_pool2d(const Context&, const Variable& x, const Pool2dOptions& options = {});
 Variable global_average_pool(const Context&, const Variable& x);  // [n,h,w,c] -> [n,c]
 
+// x in another dtype: f32 and bf16, f32 and f64. Its gradient goes back in x's.
+Variable cast(const Context&, const Variable& x, DType dtype);
+
 Variable relu(const Context&, const Variable& x);
 Variable add(const Context&, const Variable& a, const Variable& b);       // same shape
 Variable multiply(const Context&, const Variable& a, const Variable& b);  // same shape
@@ -60,7 +68,7 @@ struct CrossEntropy {
   Variable loss;   // [1], mean over the batch
   Tensor correct;  // [1] i32, number of right answers
 };
-// logits [n,classes], labels [n] i32
+// logits [n,classes], of bf16 taken in f32; labels [n] i32
 CrossEntropy softmax_cross_entropy(const Context&, const Variable& logits, const Tensor& labels,
                                    double label_smoothing = 0);
 

@@ -7,9 +7,10 @@
 namespace flyball {
 namespace {
 
-Conv2dShape checked_shape(const Variable& x, const Variable& filters, const Variable& bias,
-                          const Conv2dOptions& options) {
-  check_real("conv2d: x", x.dtype());
+Conv2dShape checked_shape(const Context& context, const Variable& x, const Variable& filters,
+                          const Variable& bias, const Conv2dOptions& options) {
+  check_precision(context.precision, context.stream.device());
+  check_multiplied("conv2d: x", x.dtype(), context.precision);
   check_rank("conv2d: x", x.shape(), 4);
   check_rank("conv2d: filters", filters.shape(), 4);
   const Conv2dShape shape{.n = x.shape()[0],
@@ -23,10 +24,10 @@ Conv2dShape checked_shape(const Variable& x, const Variable& filters, const Vari
                           .padding = options.padding};
   check_shape("conv2d: filters", filters.shape(), {shape.k, shape.r, shape.s, shape.c},
               "last axis as the channels of x");
-  check_dtype("conv2d: filters", filters.dtype(), x.dtype());
+  check_parameter("conv2d: filters", filters.dtype(), x.dtype());
   if (bias.defined()) {
     check_shape("conv2d: bias", bias.shape(), {shape.k}, "number of filters");
-    check_dtype("conv2d: bias", bias.dtype(), x.dtype());
+    check_parameter("conv2d: bias", bias.dtype(), x.dtype());
   }
   if (options.stride < 1 || options.padding < 0) {
     throw Error(str("conv2d: stride ", options.stride, " and padding ", options.padding,
@@ -42,26 +43,31 @@ Conv2dShape checked_shape(const Variable& x, const Variable& filters, const Vari
 
 }  // namespace
 
-Variable conv2d(const Context& context, const Variable& x, const Variable& filters,
+Variable conv2d(const Context& context, const Variable& input, const Variable& filters,
                 const Variable& bias, const Conv2dOptions& options) {
-  const Conv2dShape shape = checked_shape(x, filters, bias, options);
+  const Conv2dShape shape = checked_shape(context, input, filters, bias, options);
+  const bool tf32 = context.precision == Precision::tf32;
+  const Variable x =
+      context.precision == Precision::bf16 ? cast(context, input, DType::bf16) : input;
+  const Tensor filters_value = multiplied(context, filters.value());
   Tensor y = Tensor::empty(context.stream, {shape.n, shape.p(), shape.q(), shape.k}, x.dtype());
-  dispatch_real(x.dtype(), "conv2d", [&](auto zero) {
+  dispatch_float(x.dtype(), "conv2d", [&](auto zero) {
     using T = decltype(zero);
     run<cpu::conv2d_forward<T>, cuda::conv2d_forward<T>>(
         context.stream, Conv2dForward<T>{.x = x.value().data<T>(),
-                                         .filters = filters.value().data<T>(),
-                                         .bias = data_or_null<T>(bias),
+                                         .filters = filters_value.data<T>(),
+                                         .bias = data_or_null<Accumulator<T>>(bias),
                                          .y = y.mutable_data<T>(),
                                          .shape = shape,
-                                         .relu = options.relu});
+                                         .relu = options.relu,
+                                         .tf32 = tf32});
   });
   return Variable::result(
       y, "conv2d", {&x, &filters, &bias},
-      [shape, relu = options.relu, x = SavedTensor(x.value(), "conv2d: x"),
-       filters = SavedTensor(filters.value(), "conv2d: filters"),
+      [shape, tf32, relu = options.relu, x = SavedTensor(x.value(), "conv2d: x"),
+       filters = SavedTensor(filters_value, "conv2d: filters"),
        y = options.relu ? SavedTensor(y, "conv2d: y") : SavedTensor()](Gradients& gradients) {
-        dispatch_real(gradients.dy().dtype(), "conv2d", [&](auto zero) {
+        dispatch_float(gradients.dy().dtype(), "conv2d", [&](auto zero) {
           using T = decltype(zero);
           const Stream& stream = gradients.stream();
           const Tensor dz = bias_relu_gradient<T>(gradients, relu ? &y.get() : nullptr, 2,
@@ -73,16 +79,19 @@ Variable conv2d(const Context& context, const Variable& x, const Variable& filte
                                               .filters = filters.get().data<T>(),
                                               .dx = dx.tensor.mutable_data<T>(),
                                               .shape = shape,
-                                              .accumulate = dx.accumulate});
+                                              .accumulate = dx.accumulate,
+                                              .tf32 = tf32});
           }
           if (gradients.wants(1)) {
             GradientTarget dfilters = gradients.target(1);
             run<cpu::conv2d_backward_weights<T>, cuda::conv2d_backward_weights<T>>(
-                stream, Conv2dBackwardWeights<T>{.x = x.get().data<T>(),
-                                                 .dy = dz.data<T>(),
-                                                 .dfilters = dfilters.tensor.mutable_data<T>(),
-                                                 .shape = shape,
-                                                 .accumulate = dfilters.accumulate});
+                stream,
+                Conv2dBackwardWeights<T>{.x = x.get().data<T>(),
+                                         .dy = dz.data<T>(),
+                                         .dfilters = dfilters.tensor.mutable_data<Accumulator<T>>(),
+                                         .shape = shape,
+                                         .accumulate = dfilters.accumulate,
+                                         .tf32 = tf32});
           }
         });
       });

@@ -8,17 +8,26 @@
 
 namespace flyball {
 
+Variable cast(const Context& context, const Variable& x, DType dtype) {
+  if (dtype == x.dtype()) return x;
+  return Variable::result(x.value().cast(context.stream, dtype), "cast", {&x},
+                          [from = x.dtype()](Gradients& gradients) {
+                            const Stream& stream = gradients.stream();
+                            gradients.pass(0, gradients.dy().cast(stream, from));
+                          });
+}
+
 Variable relu(const Context& context, const Variable& x) {
-  check_real("relu: x", x.dtype());
+  check_float("relu: x", x);
   Tensor y = Tensor::empty(context.stream, x.shape(), x.dtype());
-  dispatch_real(x.dtype(), "relu", [&](auto zero) {
+  dispatch_float(x.dtype(), "relu", [&](auto zero) {
     using T = decltype(zero);
     run<cpu::relu_forward<T>, cuda::relu_forward<T>>(
         context.stream,
         ReluForward<T>{.x = x.value().data<T>(), .y = y.mutable_data<T>(), .count = y.count()});
   });
   return Variable::result(y, "relu", {&x}, [y = SavedTensor(y, "relu: y")](Gradients& gradients) {
-    dispatch_real(y.get().dtype(), "relu", [&](auto zero) {
+    dispatch_float(y.get().dtype(), "relu", [&](auto zero) {
       using T = decltype(zero);
       GradientTarget dx = gradients.target(0);
       run<cpu::relu_backward<T>, cuda::relu_backward<T>>(
@@ -32,11 +41,11 @@ Variable relu(const Context& context, const Variable& x) {
 }
 
 Variable add(const Context& context, const Variable& a, const Variable& b) {
-  check_real("add: a", a.dtype());
+  check_float("add: a", a);
   check_shape("add: b", b.shape(), a.shape(), "shape of a");
   check_dtype("add: b", b.dtype(), a.dtype());
   Tensor y = Tensor::empty(context.stream, a.shape(), a.dtype());
-  dispatch_real(a.dtype(), "add", [&](auto zero) {
+  dispatch_float(a.dtype(), "add", [&](auto zero) {
     using T = decltype(zero);
     run<cpu::add<T>, cuda::add<T>>(context.stream, Add<T>{.a = a.value().data<T>(),
                                                           .b = b.value().data<T>(),
@@ -51,11 +60,11 @@ Variable add(const Context& context, const Variable& a, const Variable& b) {
 }
 
 Variable multiply(const Context& context, const Variable& a, const Variable& b) {
-  check_real("multiply: a", a.dtype());
+  check_float("multiply: a", a);
   check_shape("multiply: b", b.shape(), a.shape(), "shape of a");
   check_dtype("multiply: b", b.dtype(), a.dtype());
   Tensor y = Tensor::empty(context.stream, a.shape(), a.dtype());
-  dispatch_real(a.dtype(), "multiply", [&](auto zero) {
+  dispatch_float(a.dtype(), "multiply", [&](auto zero) {
     using T = decltype(zero);
     run<cpu::multiply<T>, cuda::multiply<T>>(context.stream, Multiply<T>{.a = a.value().data<T>(),
                                                                          .b = b.value().data<T>(),
@@ -68,7 +77,7 @@ Variable multiply(const Context& context, const Variable& a, const Variable& b) 
                             for (size_t input : {size_t{0}, size_t{1}}) {
                               if (!gradients.wants(input)) continue;
                               const Tensor& other = input == 0 ? b.get() : a.get();
-                              dispatch_real(other.dtype(), "multiply", [&](auto zero) {
+                              dispatch_float(other.dtype(), "multiply", [&](auto zero) {
                                 using T = decltype(zero);
                                 GradientTarget target = gradients.target(input);
                                 run<cpu::multiply<T>, cuda::multiply<T>>(
@@ -89,7 +98,7 @@ template <class T>
 void scale_into(const Stream& stream, const Tensor& x, GradientTarget target, double alpha) {
   run<cpu::scale<T>, cuda::scale<T>>(stream, Scale<T>{.x = x.data<T>(),
                                                       .y = target.tensor.mutable_data<T>(),
-                                                      .alpha = static_cast<T>(alpha),
+                                                      .alpha = static_cast<Accumulator<T>>(alpha),
                                                       .count = x.count(),
                                                       .accumulate = target.accumulate});
 }
@@ -97,13 +106,13 @@ void scale_into(const Stream& stream, const Tensor& x, GradientTarget target, do
 }  // namespace
 
 Variable scale(const Context& context, const Variable& x, double alpha) {
-  check_real("scale: x", x.dtype());
+  check_float("scale: x", x);
   Tensor y = Tensor::empty(context.stream, x.shape(), x.dtype());
-  dispatch_real(x.dtype(), "scale", [&](auto zero) {
+  dispatch_float(x.dtype(), "scale", [&](auto zero) {
     scale_into<decltype(zero)>(context.stream, x.value(), {y, false}, alpha);
   });
   return Variable::result(y, "scale", {&x}, [alpha](Gradients& gradients) {
-    dispatch_real(gradients.dy().dtype(), "scale", [&](auto zero) {
+    dispatch_float(gradients.dy().dtype(), "scale", [&](auto zero) {
       scale_into<decltype(zero)>(gradients.stream(), gradients.dy(), gradients.target(0), alpha);
     });
   });
@@ -114,9 +123,9 @@ namespace {
 // y = alpha * sum of x; dx = alpha * dy for every element.
 Variable scaled_sum(const Context& context, const Variable& x, double alpha,
                     const char* operation) {
-  check_real(operation, x.dtype());
+  check_float(operation, x);
   Tensor y = Tensor::empty(context.stream, {1}, x.dtype());
-  dispatch_real(x.dtype(), operation, [&](auto zero) {
+  dispatch_float(x.dtype(), operation, [&](auto zero) {
     using T = decltype(zero);
     run<cpu::reduce_sum<T>, cuda::reduce_sum<T>>(context.stream,
                                                  ReduceSum<T>{.x = x.value().data<T>(),
@@ -125,12 +134,12 @@ Variable scaled_sum(const Context& context, const Variable& x, double alpha,
                                                               .alpha = alpha});
   });
   return Variable::result(y, operation, {&x}, [alpha, operation](Gradients& gradients) {
-    dispatch_real(gradients.dy().dtype(), operation, [&](auto zero) {
+    dispatch_float(gradients.dy().dtype(), operation, [&](auto zero) {
       using T = decltype(zero);
       GradientTarget dx = gradients.target(0);
       run<cpu::fill<T>, cuda::fill<T>>(gradients.stream(),
                                        Fill<T>{.x = dx.tensor.mutable_data<T>(),
-                                               .value = static_cast<T>(alpha),
+                                               .value = static_cast<Accumulator<T>>(alpha),
                                                .factor = gradients.dy().data<T>(),
                                                .count = dx.tensor.count(),
                                                .accumulate = dx.accumulate});
@@ -161,12 +170,12 @@ Variable flatten(const Variable& x) {
 }
 
 Variable transpose(const Context& context, const Variable& x) {
-  check_real("transpose: x", x.dtype());
+  check_float("transpose: x", x);
   check_rank("transpose: x", x.shape(), 2);
   const int64_t rows = x.shape()[0], columns = x.shape()[1];
   const auto transposed = [](const Stream& stream, const Tensor& from, int64_t m, int64_t n) {
     Tensor to = Tensor::empty(stream, {n, m}, from.dtype());
-    dispatch_real(from.dtype(), "transpose", [&](auto zero) {
+    dispatch_float(from.dtype(), "transpose", [&](auto zero) {
       using T = decltype(zero);
       run<cpu::transpose<T>, cuda::transpose<T>>(
           stream,
@@ -185,14 +194,14 @@ Variable dropout(const Context& context, const Variable& x, double probability, 
   if (!(probability >= 0 && probability < 1)) {
     throw Error(str("dropout: probability is ", probability, ", expected 0 <= probability < 1"));
   }
-  check_real("dropout: x", x.dtype());
+  check_float("dropout: x", x);
   if (!context.training || probability == 0) return x;
   if (context.step == nullptr) {
     throw Error("dropout: context.step is null, expected the optimizer's step counter in training");
   }
   const auto run_dropout = [probability, layer, seed = context.seed, step = context.step](
                                const Stream& stream, const Tensor& from, GradientTarget to) {
-    dispatch_real(from.dtype(), "dropout", [&](auto zero) {
+    dispatch_float(from.dtype(), "dropout", [&](auto zero) {
       using T = decltype(zero);
       run<cpu::dropout<T>, cuda::dropout<T>>(stream,
                                              InvertedDropout<T>{.x = from.data<T>(),

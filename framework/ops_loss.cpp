@@ -8,7 +8,11 @@ namespace flyball {
 
 CrossEntropy softmax_cross_entropy(const Context& context, const Variable& logits,
                                    const Tensor& labels, double label_smoothing) {
-  check_real("softmax_cross_entropy: logits", logits.dtype());
+  check_float("softmax_cross_entropy: logits", logits);
+  if (logits.dtype() == DType::bf16) {
+    const Variable wide = cast(context, logits, DType::f32);
+    return softmax_cross_entropy(context, wide, labels, label_smoothing);
+  }
   check_rank("softmax_cross_entropy: logits", logits.shape(), 2);
   const int64_t rows = logits.shape()[0], classes = logits.shape()[1];
   if (rows < 1 || classes < 1) {

@@ -7,7 +7,7 @@ namespace flyball {
 namespace {
 
 Pool2dShape checked_shape(const char* operation, const Variable& x, const Pool2dOptions& options) {
-  check_real(operation, x.dtype());
+  check_float(operation, x);
   if (x.shape().rank() != 4) {
     throw Error(str(operation, ": x has shape ", x.shape(), ", expected 4 axes"));
   }
@@ -40,7 +40,7 @@ Variable max_pool2d(const Context& context, const Variable& x, const Pool2dOptio
   Tensor argmax;
   if (x.requires_gradient() && gradients_enabled())
     argmax = Tensor::empty(context.stream, y_shape, DType::u8);
-  dispatch_real(x.dtype(), "max_pool2d", [&](auto zero) {
+  dispatch_float(x.dtype(), "max_pool2d", [&](auto zero) {
     using T = decltype(zero);
     run<cpu::max_pool2d_forward<T>, cuda::max_pool2d_forward<T>>(
         context.stream,
@@ -51,7 +51,7 @@ Variable max_pool2d(const Context& context, const Variable& x, const Pool2dOptio
                             .relu = options.relu});
   });
   return Variable::result(y, "max_pool2d", {&x}, [shape, argmax](Gradients& gradients) {
-    dispatch_real(gradients.dy().dtype(), "max_pool2d", [&](auto zero) {
+    dispatch_float(gradients.dy().dtype(), "max_pool2d", [&](auto zero) {
       using T = decltype(zero);
       GradientTarget dx = gradients.target(0);
       run<cpu::max_pool2d_backward<T>, cuda::max_pool2d_backward<T>>(
@@ -68,14 +68,14 @@ Variable average_pool2d(const Context& context, const Variable& x, const Pool2dO
   const Pool2dShape shape = checked_shape("average_pool2d", x, options);
   if (options.relu) throw Error("average_pool2d: relu is for max pooling only");
   Tensor y = Tensor::empty(context.stream, {shape.n, shape.p(), shape.q(), shape.c}, x.dtype());
-  dispatch_real(x.dtype(), "average_pool2d", [&](auto zero) {
+  dispatch_float(x.dtype(), "average_pool2d", [&](auto zero) {
     using T = decltype(zero);
     run<cpu::average_pool2d_forward<T>, cuda::average_pool2d_forward<T>>(
         context.stream, AveragePool2dForward<T>{
                             .x = x.value().data<T>(), .y = y.mutable_data<T>(), .shape = shape});
   });
   return Variable::result(y, "average_pool2d", {&x}, [shape](Gradients& gradients) {
-    dispatch_real(gradients.dy().dtype(), "average_pool2d", [&](auto zero) {
+    dispatch_float(gradients.dy().dtype(), "average_pool2d", [&](auto zero) {
       using T = decltype(zero);
       GradientTarget dx = gradients.target(0);
       run<cpu::average_pool2d_backward<T>, cuda::average_pool2d_backward<T>>(
@@ -88,11 +88,11 @@ Variable average_pool2d(const Context& context, const Variable& x, const Pool2dO
 }
 
 Variable global_average_pool(const Context& context, const Variable& x) {
-  check_real("global_average_pool: x", x.dtype());
+  check_float("global_average_pool: x", x);
   check_rank("global_average_pool: x", x.shape(), 4);
   const int64_t n = x.shape()[0], pixels = x.shape()[1] * x.shape()[2], c = x.shape()[3];
   Tensor y = Tensor::empty(context.stream, {n, c}, x.dtype());
-  dispatch_real(x.dtype(), "global_average_pool", [&](auto zero) {
+  dispatch_float(x.dtype(), "global_average_pool", [&](auto zero) {
     using T = decltype(zero);
     run<cpu::global_average_pool_forward<T>, cuda::global_average_pool_forward<T>>(
         context.stream,
@@ -100,7 +100,7 @@ Variable global_average_pool(const Context& context, const Variable& x) {
             .x = x.value().data<T>(), .y = y.mutable_data<T>(), .n = n, .pixels = pixels, .c = c});
   });
   return Variable::result(y, "global_average_pool", {&x}, [n, pixels, c](Gradients& gradients) {
-    dispatch_real(gradients.dy().dtype(), "global_average_pool", [&](auto zero) {
+    dispatch_float(gradients.dy().dtype(), "global_average_pool", [&](auto zero) {
       using T = decltype(zero);
       GradientTarget dx = gradients.target(0);
       run<cpu::global_average_pool_backward<T>, cuda::global_average_pool_backward<T>>(

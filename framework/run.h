@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include "framework/stream.h"
+#include "kernels/bf16.h"
 #include "kernels/cuda_stream.h"
 #include "kernels/error.h"
 
@@ -31,14 +32,27 @@ class Workspace {
   void* data_;
 };
 
+// Argument structs of bf16 are for CUDA alone.
+template <class Arguments>
+inline constexpr bool kRunsOnCpu = true;
+template <template <class...> class Operation, class... T>
+inline constexpr bool kRunsOnCpu<Operation<T...>> = !(std::is_same_v<T, bf16> || ...);
+
 // The only place that branches on the device: enqueues one kernel on the stream.
 //   run<cpu::gemm<float>, cuda::gemm<float>>(stream, Gemm<float>{...});
 // Argument structs with a `workspace` get it here, as large as their workspace_bytes() says. A null
-// cuda_function: CPU only.
+// function: the kernel has no version for that device, which is an Error.
 template <auto cpu_function, auto cuda_function, class Arguments>
 void run(const Stream& stream, const Arguments& arguments) {
-  if (stream.device().kind == Device::Kind::cpu) return cpu_function(arguments);
+  const bool on_cpu = stream.device().kind == Device::Kind::cpu;
+  if (on_cpu && !kRunsOnCpu<Arguments>) {
+    throw Error(str("run: bf16 is computed on CUDA devices, this is ", stream.device().str()));
+  }
+  if constexpr (kRunsOnCpu<Arguments> && !std::is_null_pointer_v<decltype(cpu_function)>) {
+    if (on_cpu) return cpu_function(arguments);
+  }
   if constexpr (kHasCuda && !std::is_null_pointer_v<decltype(cuda_function)>) {
+    if (on_cpu) throw Error(str("run: this kernel has no version for ", stream.device().str()));
     const auto cuda_stream = static_cast<cudaStream_t>(stream.handle());
     if constexpr (requires { arguments.workspace; }) {
       const Workspace workspace(stream, workspace_bytes(arguments));

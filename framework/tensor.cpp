@@ -151,18 +151,24 @@ Tensor Tensor::cast(const Stream& stream, DType to) const {
     cast_into<uint8_t, float>(stream, *this, result);
   } else if (dtype_ == DType::i32 && to == DType::f32) {
     cast_into<int32_t, float>(stream, *this, result);
+  } else if (dtype_ == DType::f32 && to == DType::bf16) {
+    cast_into<float, bf16>(stream, *this, result);
+  } else if (dtype_ == DType::bf16 && to == DType::f32) {
+    cast_into<bf16, float>(stream, *this, result);
   } else {
     throw Error(str("cast: ", name_of(dtype_), " to ", name_of(to),
-                    ", expected f32 to f64, f64 to f32, u8 to f32 or i32 to f32"));
+                    ", expected f32 to f64, f64 to f32, f32 to bf16, bf16 to f32, u8 to f32 or i32 "
+                    "to f32"));
   }
   return result;
 }
 
 void Tensor::fill(const Stream& stream, double value) {
-  dispatch_real(dtype_, "fill", [&](auto zero) {
+  dispatch_float(dtype_, "fill", [&](auto zero) {
     using T = decltype(zero);
-    run<cpu::fill<T>, cuda::fill<T>>(
-        stream, Fill<T>{.x = mutable_data<T>(), .value = static_cast<T>(value), .count = count()});
+    run<cpu::fill<T>, cuda::fill<T>>(stream, Fill<T>{.x = mutable_data<T>(),
+                                                     .value = static_cast<Accumulator<T>>(value),
+                                                     .count = count()});
   });
 }
 
@@ -178,9 +184,9 @@ double Tensor::item(const Stream& stream) const {
     case DType::u8:
       return to_host<uint8_t>(stream)[0];
     case DType::bf16:
-      break;
+      return static_cast<double>(to_float(to_host<bf16>(stream)[0]));
   }
-  throw Error("item: dtype is bf16, expected f32, f64, i32 or u8");
+  return 0;
 }
 
 Workspace::Workspace(const Stream& stream, int64_t bytes)

@@ -83,8 +83,9 @@ class Tensor {
 
   void copy_from(const Stream& stream, const Tensor& from);  // same shape and dtype, enqueued
   Tensor clone(const Stream& stream) const;
-  Tensor cast(const Stream& stream, DType dtype) const;  // f32 <-> f64, u8 -> f32, i32 -> f32
-  void fill(const Stream& stream, double value);         // f32 or f64
+  Tensor cast(const Stream& stream,
+              DType dtype) const;  // f32 <-> f64, f32 <-> bf16, u8 -> f32, i32 -> f32
+  void fill(const Stream& stream, double value);  // f32, f64 or bf16
 
   // The host waits for the stream (counted), then reads.
   template <class T>

@@ -12,6 +12,7 @@ Trainer::Trainer(const Stream& stream, ForwardFunction forward, Optimizer& optim
       rate_(rate),
       options_(options),
       log_(stream, rate) {
+  check_precision(options.precision, stream.device());
   if (options.drain_every < 1 || options.drain_every > LearningRate::kLogCapacity) {
     throw Error(str("trainer: drain_every is ", options.drain_every, ", expected 1 to ",
                     LearningRate::kLogCapacity));
@@ -22,8 +23,11 @@ Trainer::Trainer(const Stream& stream, ForwardFunction forward, Optimizer& optim
 }
 
 void Trainer::step(const Batch& batch) {
-  const Context context{
-      .stream = stream_, .training = true, .seed = options_.seed, .step = rate_.step()};
+  const Context context{.stream = stream_,
+                        .training = true,
+                        .seed = options_.seed,
+                        .step = rate_.step(),
+                        .precision = options_.precision};
   const Variable logits = forward_(context, Variable(batch.x));
   const CrossEntropy entropy =
       softmax_cross_entropy(context, logits, batch.labels, options_.label_smoothing);
@@ -65,13 +69,13 @@ void Trainer::fit(DataLoader& training, DataLoader* validation, int64_t epochs,
 }
 
 Evaluation Trainer::evaluate(DataLoader& loader, const std::string& split) {
-  return flyball::evaluate(stream_, forward_, loader, split);
+  return flyball::evaluate(stream_, forward_, loader, split, options_.precision);
 }
 
 Evaluation evaluate(const Stream& stream, const ForwardFunction& forward, DataLoader& loader,
-                    const std::string& split) {
+                    const std::string& split, Precision precision) {
   const NoGradient no_gradient;
-  const Context context{.stream = stream};
+  const Context context{.stream = stream, .precision = precision};
   const auto start = std::chrono::steady_clock::now();
   Evaluation evaluation{
       .split = split, .samples = loader.samples(), .steps = loader.batches_per_epoch()};

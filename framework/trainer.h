@@ -37,6 +37,7 @@ using ForwardFunction = std::function<Variable(const Context& context, const Var
 struct TrainerOptions {
   uint64_t seed = 0;
   double label_smoothing = 0;
+  Precision precision = Precision::fp32;
   int64_t drain_every = 50;  // steps between two looks at the step log
   // Whether steps are captured into graphs and replayed, on devices that can.
   bool capture = true;
@@ -74,6 +75,6 @@ class Trainer {
 // Scores a split without a trainer. The loader must not shuffle endlessly elsewhere: it is read
 // from its start for one epoch.
 Evaluation evaluate(const Stream& stream, const ForwardFunction& forward, DataLoader& loader,
-                    const std::string& split);
+                    const std::string& split, Precision precision = Precision::fp32);
 
 }  // namespace flyball

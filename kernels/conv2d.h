@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "kernels/bf16.h"
 #include "kernels/cuda_stream.h"
 
 namespace flyball {
@@ -9,6 +10,10 @@ namespace flyball {
 // x: [n, h, w, c], filters: [k, r, s, c], y: [n, p, q, k]; the same stride and zero padding on both
 // axes. CUDA: n*h*w, n*p*q, r*s*c and r*s*k are below 2^31 - 128; sums that are cut into parts are
 // cut by the shape alone and added in order, so that the same shape gives the same bits.
+// Sums in T, or in f32 for bf16, rounded once where they are stored. tf32, of f32 operands: both
+// are rounded to tf32 (11 significant bits, ties away from zero) and multiplied on tensor cores, as
+// bf16 is; sums in f32. tf32 and bf16 throw Error on the CPU and on devices below compute
+// capability 8.0.
 struct Conv2dShape {
   int64_t n = 0, h = 0, w = 0, c = 0;
   int64_t k = 0, r = 0, s = 0;
@@ -17,18 +22,35 @@ struct Conv2dShape {
   int64_t q() const { return (w + 2 * padding - s) / stride + 1; }
 };
 
+// Rows of y, seen as [n*p*q, k], that share their column sums; the last ones may be fewer. The same
+// on every device.
+inline constexpr int kColumnSumRows = 64;
+inline int64_t column_sum_tiles(const Conv2dShape& d) {
+  return (d.n * d.p() * d.q() + kColumnSumRows - 1) / kColumnSumRows;
+}
+
 // y[n,p,q,k] = relu?(sum_{r,s,c} x[n, p*stride + r - padding, q*stride + s - padding, c] *
 // filters[k,r,s,c]
 //              + bias[k]?)      (cross-correlation, as every deep-learning framework defines it)
-// bias may be null. Sums in T. y aliases nothing.
+// bias may be null. y aliases nothing.
+// column_sums: null, or [column_sum_tiles(shape), 2, k], what a batch norm of y needs: for each
+// tile of rows and each channel, of the values as they are stored in y, their sum, and the sum of
+// their squared deviations from the tile's own mean, so that a large mean cancels nothing. In a
+// fixed order. Tiles of n and m rows with means a and b and squares A and B are one of n + m rows
+// with
+//   mean a + (b - a) m / (n + m)   and squares   A + B + (b - a)^2 n m / (n + m)
+// (Chan, Golub & LeVeque 1979, Updating formulae and a pairwise algorithm for computing sample
+// variances).
 template <class T>
 struct Conv2dForward {
   const T* x = nullptr;
   const T* filters = nullptr;
-  const T* bias = nullptr;
+  const Accumulator<T>* bias = nullptr;
   T* y = nullptr;
+  Accumulator<T>* column_sums = nullptr;
   Conv2dShape shape;
   bool relu = false;
+  bool tf32 = false;
   void* workspace = nullptr;  // CUDA only: workspace_bytes() bytes, 16-byte aligned
 };
 
@@ -40,6 +62,7 @@ struct Conv2dBackwardData {
   T* dx = nullptr;
   Conv2dShape shape;
   bool accumulate = false;
+  bool tf32 = false;
   void* workspace = nullptr;  // CUDA only: workspace_bytes() bytes, 16-byte aligned
 };
 
@@ -50,9 +73,10 @@ template <class T>
 struct Conv2dBackwardWeights {
   const T* x = nullptr;
   const T* dy = nullptr;
-  T* dfilters = nullptr;
+  Accumulator<T>* dfilters = nullptr;
   Conv2dShape shape;
   bool accumulate = false;
+  bool tf32 = false;
   void* workspace = nullptr;  // CUDA only: workspace_bytes() bytes, 16-byte aligned
 };
 

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "kernels/bf16.h"
 #include "kernels/cuda_stream.h"
 
 namespace flyball {
@@ -10,7 +11,8 @@ namespace flyball {
 // scaling. keep(i): word i % 4 of Philox4x32-10 with key `seed` and counter (i / 4, *step, layer)
 // is at least probability * 2^32 (see kernels/philox.h). No mask is stored: the backward pass is
 // the same call on dy with the same seed, layer and *step. `step` is in device memory, so a
-// captured graph draws fresh masks. 0 <= probability < 1. y may be x unless accumulate.
+// captured graph draws fresh masks. 0 <= probability < 1. y may be x unless accumulate. T: float
+// or double; on CUDA bf16 too, computed in f32, with the masks of f32.
 template <class T>
 struct InvertedDropout {
   const T* x = nullptr;

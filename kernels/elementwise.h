@@ -2,8 +2,11 @@
 
 #include <cstdint>
 
+#include "kernels/bf16.h"
 #include "kernels/cuda_stream.h"
 
+// T: float or double; on CUDA bf16 too, which is computed in f32 and rounded once where it is
+// stored.
 namespace flyball {
 
 // x (+)= value * *factor; factor is in device memory, null stands for 1. T may be u8 too, without
@@ -11,7 +14,7 @@ namespace flyball {
 template <class T>
 struct Fill {
   T* x = nullptr;
-  T value = 0;
+  Accumulator<T> value = 0;
   const T* factor = nullptr;
   int64_t count = 0;
   bool accumulate = false;
@@ -22,8 +25,8 @@ template <class T>
 struct Scale {
   const T* x = nullptr;
   T* y = nullptr;
-  T alpha = 1;
-  const T* alpha_pointer = nullptr;
+  Accumulator<T> alpha = 1;
+  const Accumulator<T>* alpha_pointer = nullptr;
   int64_t count = 0;
   bool accumulate = false;
 };
@@ -74,7 +77,7 @@ struct BiasReluBackward {
   const T* y = nullptr;
   const T* dy = nullptr;
   T* dz = nullptr;
-  T* dbias = nullptr;
+  Accumulator<T>* dbias = nullptr;
   int64_t rows = 0, columns = 0;
   bool accumulate_dbias = false;
   void* workspace = nullptr;  // CUDA only: bias_relu_backward_workspace_bytes(), 16-byte aligned

@@ -2,8 +2,11 @@
 
 #include <cstdint>
 
+#include "kernels/bf16.h"
 #include "kernels/cuda_stream.h"
 
+// T: float or double; on CUDA bf16 too, which is computed in f32 and rounded once where it is
+// stored.
 namespace flyball {
 
 // x: [n, h, w, c], y: [n, p, q, c]; square window, the same stride and padding on both axes.

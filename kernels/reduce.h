@@ -2,8 +2,10 @@
 
 #include <cstdint>
 
+#include "kernels/bf16.h"
 #include "kernels/cuda_stream.h"
 
+// T: float or double; on CUDA bf16 too, but for sum_of_squares.
 namespace flyball {
 
 // y[0] (+)= alpha * sum of x. Two stages in f64: fixed chunks, then the chunks in order.
@@ -21,7 +23,7 @@ struct ReduceSum {
 template <class T>
 struct ReduceRows {
   const T* x = nullptr;
-  T* y = nullptr;
+  Accumulator<T>* y = nullptr;
   int64_t rows = 0, columns = 0;
   bool accumulate = false;
   void* workspace = nullptr;  // CUDA only: reduce_rows_workspace_bytes(), 16-byte aligned

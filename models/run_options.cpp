@@ -7,6 +7,7 @@
 #include <iostream>
 #include <thread>
 
+#include "framework/precision.h"
 #include "kernels/error.h"
 #include "schedulers/schedules.h"
 
@@ -35,6 +36,9 @@ void add_flags(CLI::App& app, RunOptions& options, std::string& preset) {
       ->capture_default_str();
   app.add_flag("--eager", options.eager,
                "cuda: enqueue each step's operations one by one rather than replay a graph");
+  app.add_option("--precision", options.precision,
+                 "of matrix products and convolutions: fp32, tf32 or bf16 (with cuda)")
+      ->capture_default_str();
   app.add_option("--threads", options.threads, "CPU threads (default: one per core)");
   app.add_option("--out", options.out, "run folder (default: runs/MODEL-DATE-TIME)");
   app.add_flag("--overwrite", options.overwrite, "write into a folder that already holds a run");
@@ -111,6 +115,7 @@ void check(const RunOptions& options, const BinaryDescription& binary) {
   require_one_of("--schedule", options.schedule, schedule_names());
   require_one_of("--optimizer", options.optimizer, {"adam", "sgd"});
   require_one_of("--residence", options.residence, {"auto", "host", "device"});
+  parse_precision(options.precision);
   require_one_of("--augment", options.augment, {"none", "flip-rotate"});
   if (!binary.variants.empty()) require_one_of("--variant", options.variant, binary.variants);
   if (options.eval_only && options.checkpoint.empty()) {

@@ -19,6 +19,7 @@ struct RunOptions {
   std::string device = "cpu";
   std::string residence = "auto";
   bool eager = false;
+  std::string precision = "fp32";
   int threads = 0;  // 0: one per core
   std::string out;  // run folder; empty: runs/MODEL-DATE-TIME
   bool overwrite = false;

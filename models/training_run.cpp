@@ -39,6 +39,7 @@ Json config_of(const RunOptions& options) {
                      {"device", options.device},
                      {"residence", options.residence},
                      {"eager", options.eager},
+                     {"precision", options.precision},
                      {"threads", options.threads},
                      {"limit_train", options.limit_train},
                      {"limit_eval", options.limit_eval},
@@ -142,11 +143,12 @@ Evaluation evaluate_test(const ImageDataset& test, const RunOptions& options, co
   DataLoader loader(
       stream, test, first_indices(test.size(), options.limit_eval),
       {.batch_size = options.batch_size, .shuffle = false, .residence = residence_of(options)});
-  return evaluate(stream, model.forward, loader, "test");
+  return evaluate(stream, model.forward, loader, "test", parse_precision(options.precision));
 }
 
 void score(const TrainingProgram& program, const RunOptions& options) {
   const Stream stream(parse_device(options.device));
+  check_precision(parse_precision(options.precision), stream.device());
   Initializer init(stream, options.seed);
   const Model model = program.make_model(options, init);
   const fs::path checkpoint(options.checkpoint);
@@ -176,6 +178,8 @@ void score(const TrainingProgram& program, const RunOptions& options) {
 void train(const TrainingProgram& program, RunOptions options) {
   // Everything that can be refused is refused before the run folder is touched.
   const Stream stream(parse_device(options.device));
+  const Precision precision = parse_precision(options.precision);
+  check_precision(precision, stream.device());
   const ImageDataset dataset(program.load_data(options, false));
   const ImageDataset test_dataset(program.load_data(options, true));
   const Split split = split_by_seed(dataset.size(), options.validation_fraction, options.seed,
@@ -212,6 +216,7 @@ void train(const TrainingProgram& program, RunOptions options) {
   Trainer trainer(stream, model.forward, *optimizer, rate,
                   {.seed = options.seed,
                    .label_smoothing = options.label_smoothing,
+                   .precision = precision,
                    .capture = !options.eager});
 
   if (options.out.empty()) options.out = default_folder(options.model);

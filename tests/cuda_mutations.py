@@ -18,6 +18,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LIMIT_S = 100  # of one program; a passing run of the longest operation takes half of it
 RACE = "race in shared memory"
+COLUMN_SUMS = "*those of CUDA are the sums*"
 WRONG = r"ERROR: CHECK\( fault\.empty\(\)"
 
 
@@ -61,6 +62,10 @@ MUTATIONS = [
              "log[signals.step % log_capacity]", "log[(signals.step + 1) % log_capacity]", WRONG),
     Mutation("transpose: no barrier before the tile is read", "copy", "copy",
              "column];\n  }\n  __syncthreads();  // the tile is complete", "column];\n  }", RACE),
+    Mutation("tensor tiles: no barrier before a stage is read", "conv2d_forward_tensor", "conv2d",
+             "__syncthreads();            // everybody's has, and nobody reads the next stage any more", "", RACE, COLUMN_SUMS),
+    Mutation("tensor tiles: a stage is read before its copies have arrived", "conv2d_forward_tensor", "conv2d",
+             "wait_copies<kAhead - 1>();  // this thread's part", "wait_copies<kAhead>();  // this thread's part", "ERROR: |" + RACE, COLUMN_SUMS),
 ]
 CONTROL = Mutation("adam as it is", "adam", "adam", "", "", r"\| +0 failed")
 
@@ -113,7 +118,7 @@ class Bench:
                 path.write_text(original)
         environment = {**os.environ, "LD_PRELOAD": str(self.runtime), "FLYBALL_ALLOCATOR": "passthrough", "FLYBALL_TEST_ONCE": "1",
                        "FLYBALL_TEST_OPERATION": mutation.operation, "SIMULATED_GPU_RACE": "1"}
-        result = subprocess.run([program, "--source-file=*test_cuda_kernels.cpp", f"--test-case={mutation.test}", "--abort-after=1"],
+        result = subprocess.run([program, "--source-file=*test_cuda_*.cpp", f"--test-case={mutation.test}", "--abort-after=1"],
                                 env=environment, timeout=LIMIT_S, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         wanted = mutation is CONTROL
         if (result.returncode == 0) == wanted and re.search(mutation.report, result.stdout):

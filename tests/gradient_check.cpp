@@ -160,7 +160,7 @@ GradientCase gradient_case(const Stream& stream, const OpCase& op, uint64_t seed
   const Operands operands(stream, op, DType::f64, seed, 0);
   for (size_t i = 0; i < op.operands.size(); ++i) {
     const Operand& operand = op.operands[i];
-    const bool real = operand.element == Element::real;
+    const bool real = operand.element == Element::real || operand.element == Element::accumulator;
     if (operand.role != Role::input || (!real && operand.element != Element::i32)) continue;
     Tensor tensor = Tensor::empty(stream, operand.shape, real ? DType::f64 : DType::i32);
     copy_to_device(stream, tensor.mutable_raw(), operands.bytes(i).data(), tensor.bytes());

@@ -46,6 +46,10 @@ int64_t bytes_of(Element element, DType real) {
   switch (element) {
     case Element::real:
       return flyball::bytes_of(real);
+    case Element::accumulator:
+      return flyball::bytes_of(real == DType::bf16 ? DType::f32 : real);
+    case Element::bf16:
+      return 2;
     case Element::f32:
     case Element::i32:
       return 4;
@@ -60,7 +64,8 @@ int64_t bytes_of(Element element, DType real) {
 }
 
 Element resolved(Element element, DType real) {
-  if (element != Element::real) return element;
+  if (element != Element::real && element != Element::accumulator) return element;
+  if (real == DType::bf16) return element == Element::real ? Element::bf16 : Element::f32;
   return real == DType::f32 ? Element::f32 : Element::f64;
 }
 
@@ -69,10 +74,13 @@ template <class Function>
 void with_type(Element element, Function&& function) {
   switch (element) {
     case Element::real:
+    case Element::accumulator:
     case Element::f64:
       return function(double{});
     case Element::f32:
       return function(float{});
+    case Element::bf16:
+      return function(bf16{});
     case Element::i32:
       return function(int32_t{});
     case Element::i64:
@@ -83,8 +91,43 @@ void with_type(Element element, Function&& function) {
   }
 }
 
+template <class T>
+T from_double(double value) {
+  if constexpr (std::is_same_v<T, bf16>) {
+    return to_bf16(static_cast<float>(value));
+  } else {
+    return static_cast<T>(value);
+  }
+}
+
+template <class T>
+double as_double(T value) {
+  if constexpr (std::is_same_v<T, bf16>) {
+    return static_cast<double>(to_float(value));
+  } else {
+    return static_cast<double>(value);
+  }
+}
+
+// A value as an operand of this kind holds it in a run in `numbers_of`.
+double rounded(double value, Element element, DType numbers_of) {
+  if (element != Element::real && element != Element::accumulator) return value;
+  const auto single = static_cast<float>(value);
+  const bool halved = element == Element::real && numbers_of == DType::bf16;
+  return static_cast<double>(halved ? to_float(to_bf16(single)) : single);
+}
+
 bool is_floating(Element element) {
-  return element == Element::real || element == Element::f32 || element == Element::f64;
+  switch (element) {
+    case Element::real:
+    case Element::accumulator:
+    case Element::f32:
+    case Element::f64:
+    case Element::bf16:
+      return true;
+    default:
+      return false;
+  }
 }
 
 int64_t byte_count(const Operand& operand, DType real) {
@@ -92,7 +135,8 @@ int64_t byte_count(const Operand& operand, DType real) {
   return operand.shape.count() * bytes_of(operand.element, real);
 }
 
-std::vector<std::byte> first_bytes(const Operand& operand, DType real, uint64_t seed) {
+std::vector<std::byte> first_bytes(const Operand& operand, DType real, DType numbers_of,
+                                   uint64_t seed) {
   const bool poisoned = operand.role == Role::output || operand.role == Role::scratch;
   if (!poisoned && operand.element == Element::record) return operand.record;
   const auto poison = static_cast<std::byte>(is_floating(operand.element) ? kGuard : kPoison);
@@ -108,8 +152,7 @@ std::vector<std::byte> first_bytes(const Operand& operand, DType real, uint64_t 
         continue;
       }
       const double value = value_at(operand.values, i, count, seed);
-      *to = operand.element == Element::real ? static_cast<T>(static_cast<float>(value))
-                                             : static_cast<T>(value);
+      *to = from_double<T>(rounded(value, operand.element, numbers_of));
     }
   });
   return bytes;
@@ -122,12 +165,20 @@ bool OpCase::has_real() const {
                      [](const Operand& operand) { return operand.element == Element::real; });
 }
 
+bool OpCase::runs(DType real, Device::Kind device) const {
+  if (real != DType::f32 && !has_real()) return false;  // the same as in f32
+  return std::any_of(versions.begin(), versions.end(), [=](const Version& version) {
+    return version.real == real && version.device == device;
+  });
+}
+
 Operands::Operands(const Stream& stream, const OpCase& op, DType real, uint64_t seed,
-                   int64_t guard_bytes)
+                   int64_t guard_bytes, std::optional<DType> numbers_of)
     : stream_(stream), operands_(op.operands), real_(real), guard_bytes_(guard_bytes) {
   const std::vector<std::byte> guard(static_cast<size_t>(guard_bytes), std::byte{kGuard});
   for (size_t i = 0; i < operands_.size(); ++i) {
-    const std::vector<std::byte> bytes = first_bytes(operands_[i], real, seed * 1000 + i);
+    const std::vector<std::byte> bytes =
+        first_bytes(operands_[i], real, numbers_of.value_or(real), seed * 1000 + i);
     const auto count = static_cast<int64_t>(bytes.size());
     memory_.push_back(Tensor::empty(stream, {count + 2 * guard_bytes}, DType::u8));
     copy_to_device(stream, data(i) - guard_bytes, guard.data(), guard_bytes);
@@ -165,7 +216,7 @@ std::vector<double> Operands::numbers(size_t i) const {
   with_type(resolved(operands_[i].element, real_), [&](auto zero) {
     using T = decltype(zero);
     const T* values = reinterpret_cast<const T*>(raw.data());
-    for (int64_t j = 0; j < count(i); ++j) numbers.push_back(static_cast<double>(values[j]));
+    for (int64_t j = 0; j < count(i); ++j) numbers.push_back(as_double(values[j]));
   });
   return numbers;
 }
@@ -186,7 +237,7 @@ void Operands::make_absolute() {
       using T = decltype(zero);
       T* values = reinterpret_cast<T*>(data(i));
       for (int64_t j = 0; j < count(i); ++j) {
-        values[j] = values[j] < 0 ? static_cast<T>(-values[j]) : values[j];
+        if (as_double(values[j]) < 0) values[j] = from_double<T>(-as_double(values[j]));
       }
     });
   }

@@ -5,23 +5,28 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "framework/ops.h"
 #include "framework/run.h"
 #include "framework/tensor.h"
+#include "kernels/bf16.h"
 
 // One table of cases drives the kernel tests, the gradient checks and bench_kernels.
 namespace flyball::testing {
 
-// What an operand is made of. `real` is f32 or f64, whichever the case is run in; a record is a
-// struct that lives in device memory.
-enum class Element : uint8_t { real, f32, f64, i32, i64, u8, record };
+// What an operand is made of. `real` is f32, f64 or bf16, whichever the case is run in; an
+// accumulator is what sums of reals are kept in: f32 in a run in bf16, real in the others. A record
+// is a struct that lives in device memory.
+enum class Element : uint8_t { real, accumulator, f32, f64, bf16, i32, i64, u8, record };
 enum class Role : uint8_t { input, output, in_out, scratch };
 
-// What an operand holds before the kernel runs. Reals are rounded to f32, so that both dtypes start
-// from the same numbers.
+// What an operand holds before the kernel runs. Reals and accumulators are rounded to f32, so that
+// f32 and f64 start from the same numbers; in a run in bf16, and in the reference of one, reals are
+// rounded on to bf16.
 struct Values {
   enum class Kind : uint8_t {
     normal,               // mean a, deviation b
@@ -41,11 +46,15 @@ inline Values integers(double begin, double end) { return {Values::Kind::integer
 inline Values below(int64_t count) { return integers(0, static_cast<double>(count)); }
 inline Values constant(double value) { return {Values::Kind::normal, value, 0}; }
 
-// |got - want| <= (kernel * u + oracle * 2^-53) * magnitude, with u = 2^-24 (f32) or 2^-53 (f64)
-// the unit roundoff of the operand's elements. `kernel` and `oracle` bound the growth of rounding
-// errors in the kernel under test and in the double reference. Both 0: the same bits.
+// |got - want| <= E = (kernel * u + terms + oracle * 2^-53) * magnitude, with u = 2^-24 (f32) or
+// 2^-53 (f64) the unit roundoff of the arithmetic. `kernel` and `oracle` bound the growth of
+// rounding errors in the kernel under test and in the double reference; `terms` bounds the relative
+// error of each term of a sum whose operands the kernel itself rounds. All 0: the same bits.
+// A bf16 result is computed in f32 and rounded once, by at most 2^-8 (8 significant bits) of a
+// number within E of `want`: it is within (1 + 2^-8) E + 2^-8 |want|.
 struct Tolerance {
-  double kernel = 0, oracle = 0;
+  double kernel = 0, oracle = 0, terms = 0;
+  bool exact() const { return kernel == 0 && oracle == 0 && terms == 0; }
 };
 
 // Growth of the error of a result behind `count` roundings, as a multiple of u * sum of |terms|:
@@ -58,6 +67,11 @@ inline double roundings(int64_t count) {
 }
 // Of a sum of products with `count` roundings on the way of each term, in any order.
 inline Tolerance sum_of(int64_t count) { return {roundings(count), roundings(count)}; }
+// The same where both factors are rounded to the 11 significant bits of tf32 first: a product is
+// then off by at most 2 * 2^-11 + 2^-22.
+inline Tolerance tf32_sum_of(int64_t count) {
+  return {.kernel = roundings(count), .oracle = roundings(count), .terms = 0x1p-10 + 0x1p-22};
+}
 
 struct Operand {
   const char* name;
@@ -77,6 +91,12 @@ using Launch = std::function<void(const Stream&)>;
 // A number for each number of each operand.
 using Numbers = std::vector<std::vector<double>>;
 
+// A dtype and a kind of device that a case has a kernel for.
+struct Version {
+  DType real;
+  Device::Kind device;
+};
+
 struct OpCase {
   std::string operation;  // the family: "gemm"
   std::string name;       // "nt 127x129x131 bias relu"
@@ -86,6 +106,7 @@ struct OpCase {
   bool benchmark = false;    // run by the bench alone; the others by the tests alone
   std::string checked_as{};  // bench: the smaller case that is checked in place of this one
 
+  std::vector<Version> versions{};
   // Binds the kernel to operands in device memory; what it returns enqueues the kernel.
   std::function<Launch(const Operands&)> prepare{};
   // The naive double reference on f64 operands in host memory.
@@ -98,13 +119,17 @@ struct OpCase {
   std::function<Variable(const Context&, const std::vector<Variable>&)> differentiable{};
 
   bool has_real() const;
+  // Whether there is a kernel, and one that another dtype's run does not test already.
+  bool runs(DType real, Device::Kind device) const;
   std::string title() const { return operation + " " + name; }
 };
 
 // The operands of one run in device memory, with `guard_bytes` of 0xFF on either side of each.
+// Their numbers are those of a run in `numbers_of`, by default `real`.
 class Operands {
  public:
-  Operands(const Stream& stream, const OpCase& op, DType real, uint64_t seed, int64_t guard_bytes);
+  Operands(const Stream& stream, const OpCase& op, DType real, uint64_t seed, int64_t guard_bytes,
+           std::optional<DType> numbers_of = std::nullopt);
 
   DType real() const { return real_; }
   size_t size() const { return memory_.size(); }
@@ -130,12 +155,32 @@ class Operands {
   std::vector<Tensor> memory_;
 };
 
-// Sets how a case runs: make(T{}, operands) gives the kernel's argument struct. Without CUDA
-// functions the case is for the CPU alone.
+template <auto function>
+inline constexpr bool kExists = !std::is_null_pointer_v<decltype(function)>;
+
+// Sets how a case runs: make(T{}, operands) gives the kernel's argument struct. A null function:
+// the case is not run in that dtype on that device. bf16 is for CUDA alone; make(bf16{}, operands)
+// has to compile only where there is a function for it.
 template <auto cpu_f32, auto cpu_f64, auto oracle, auto cuda_f32 = nullptr, auto cuda_f64 = nullptr,
-          class MakeArguments>
+          auto cuda_bf16 = nullptr, class MakeArguments>
 void set_kernel(OpCase& op, MakeArguments make) {
+  op.versions.clear();
+  const auto add = [&op](bool exists, DType real, Device::Kind device) {
+    if (exists) op.versions.push_back({real, device});
+  };
+  add(kExists<cpu_f32>, DType::f32, Device::Kind::cpu);
+  add(kExists<cpu_f64>, DType::f64, Device::Kind::cpu);
+  add(kExists<cuda_f32>, DType::f32, Device::Kind::cuda);
+  add(kExists<cuda_f64>, DType::f64, Device::Kind::cuda);
+  add(kExists<cuda_bf16>, DType::bf16, Device::Kind::cuda);
   op.prepare = [make](const Operands& operands) -> Launch {
+    if constexpr (kExists<cuda_bf16>) {
+      if (operands.real() == DType::bf16) {
+        return [arguments = make(bf16{}, operands)](const Stream& stream) {
+          run<nullptr, cuda_bf16>(stream, arguments);
+        };
+      }
+    }
     if (operands.real() == DType::f32) {
       return [arguments = make(float{}, operands)](const Stream& stream) {
         run<cpu_f32, cuda_f32>(stream, arguments);

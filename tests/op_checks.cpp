@@ -14,23 +14,41 @@ bool is_written(const Operand& operand) {
   return operand.role == Role::output || operand.role == Role::in_out;
 }
 
-// Of the elements an operand has in dtype `real`; integers are compared exactly.
+// Of the arithmetic behind an operand in dtype `real`: bf16 is computed in f32. Integers are
+// compared exactly.
 double unit_roundoff(const Operand& operand, DType real) {
   switch (operand.element) {
     case Element::real:
+    case Element::accumulator:
     case Element::record:
-      return real == DType::f32 ? 0x1p-24 : 0x1p-53;
+      return real == DType::f64 ? 0x1p-53 : 0x1p-24;
     case Element::f32:
+    case Element::bf16:
       return 0x1p-24;
     default:
       return 0x1p-53;
   }
 }
 
+// |got - want| may be scale * magnitude + want_part * |want|, as Tolerance says.
+struct Bound {
+  double scale = 0, want_part = 0;
+};
+
+Bound bound_of(const Operand& operand, DType real) {
+  constexpr double kBf16Roundoff = 0x1p-8;
+  const Tolerance& t = operand.tolerance;
+  if (t.exact()) return {};
+  const double error = t.kernel * unit_roundoff(operand, real) + t.terms + t.oracle * 0x1p-53;
+  const bool is_bf16 =
+      operand.element == Element::bf16 || (operand.element == Element::real && real == DType::bf16);
+  if (!is_bf16) return {.scale = error};
+  return {.scale = (1 + kBf16Roundoff) * error, .want_part = kBf16Roundoff};
+}
+
 bool needs_magnitude(const OpCase& op) {
-  return std::any_of(op.operands.begin(), op.operands.end(), [](const Operand& operand) {
-    return operand.tolerance.kernel != 0 || operand.tolerance.oracle != 0;
-  });
+  return std::any_of(op.operands.begin(), op.operands.end(),
+                     [](const Operand& operand) { return !operand.tolerance.exact(); });
 }
 
 // Of the operands that are compared; the others have none.
@@ -99,7 +117,7 @@ std::string find_fault(const Stream& stream, const OpCase& op, DType real,
   std::string fault = launch(stream, op, got);
   if (fault.empty()) fault = check_surroundings(op, before, got);
   if (fault.empty()) {
-    fault = compare(op, expected_results(op, options.seed, Oracle::reference), got);
+    fault = compare(op, expected_results(op, real, options.seed, Oracle::reference), got);
   }
   if (!fault.empty() || !options.repeat) return fault;
   const Operands again = fresh(), parallel = fresh();
@@ -117,7 +135,7 @@ std::string find_fault(const Stream& stream, const OpCase& op, DType real,
 
 }  // namespace
 
-Expected expected_results(const OpCase& op, uint64_t seed, Oracle oracle) {
+Expected expected_results(const OpCase& op, DType real, uint64_t seed, Oracle oracle) {
   static const Stream stream;  // the references read host memory
   const auto solve = [&](const Operands& operands) {
     if (oracle == Oracle::reference) {
@@ -126,14 +144,14 @@ Expected expected_results(const OpCase& op, uint64_t seed, Oracle oracle) {
       op.prepare(operands)(stream);
     }
   };
-  const Operands wanted(stream, op, DType::f64, seed, 0);
+  const Operands wanted(stream, op, DType::f64, seed, 0, real);
   solve(wanted);
   Expected expected{.values = results_of(op, wanted), .magnitude = {}};
   if (op.magnitude) {
-    const Operands before(stream, op, DType::f64, seed, 0);
+    const Operands before(stream, op, DType::f64, seed, 0, real);
     expected.magnitude = op.magnitude(before, wanted);
   } else if (needs_magnitude(op)) {
-    Operands terms(stream, op, DType::f64, seed, 0);
+    Operands terms(stream, op, DType::f64, seed, 0, real);
     terms.make_absolute();
     solve(terms);
     expected.magnitude = results_of(op, terms);
@@ -147,14 +165,14 @@ std::string compare(const OpCase& op, const Expected& expected, const Operands& 
   for (size_t i = 0; i < op.operands.size(); ++i) {
     const Operand& operand = op.operands[i];
     if (!is_written(operand)) continue;
-    const Tolerance& tolerance = operand.tolerance;
-    const double bound =
-        tolerance.kernel * unit_roundoff(operand, got.real()) + tolerance.oracle * 0x1p-53;
+    const Bound bound = bound_of(operand, got.real());
     const std::vector<double>& want = expected.values[i];
     const std::vector<double> numbers = got.numbers(i);
     double largest = 0, error = 0;
     for (size_t j = 0; j < numbers.size(); ++j) {
-      const double allowed = bound == 0 ? 0 : bound * expected.magnitude[i][j];
+      const double allowed = bound.scale == 0 ? 0
+                                              : bound.scale * expected.magnitude[i][j] +
+                                                    bound.want_part * std::abs(want[j]);
       if (fault.empty() && !within(numbers[j], want[j], allowed)) {
         fault = str("result: ", operand.name, "[", j, "] is ", numbers[j], ", expected ", want[j],
                     " within ", allowed);

@@ -12,10 +12,10 @@ struct Expected {
   Numbers values, magnitude;
 };
 
-// From the naive reference, or from the kernel itself in f64 where the reference would take too
-// long.
+// Of a run in dtype `real`, from the naive reference, or from the CPU kernel in f64 where the
+// reference would take too long.
 enum class Oracle : uint8_t { reference, f64_kernel };
-Expected expected_results(const OpCase& op, uint64_t seed, Oracle oracle);
+Expected expected_results(const OpCase& op, DType real, uint64_t seed, Oracle oracle);
 
 // Whether every output is within its tolerance. largest_error: of |got - want| relative to the
 // largest |want| of its operand, over all real outputs.

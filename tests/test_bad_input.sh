@@ -88,6 +88,9 @@ for model in mnist_cnn mnist_mlp; do
   refuse $model "adaptive" --optimizer sgd --schedule adaptive
   refuse $model "expected cpu, cuda or cuda:INDEX" --device gpu
   refuse $model "cpu:1" --device cpu:1
+  refuse $model "--precision is 'fp16', expected one of: fp32, tf32, bf16" --precision fp16
+  refuse $model "--precision bf16: cpu has no tensor cores, expected --device cuda" --precision bf16
+  refuse $model "--precision tf32: cpu has no tensor cores, expected --device cuda" --precision tf32
   refuse $model "--eval-only: expected --checkpoint" --eval-only
   refuse $model "--checkpoint" --checkpoint "$work/good"
 done

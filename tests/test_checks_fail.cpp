@@ -1,3 +1,5 @@
+#include <bit>
+
 #include "kernels/cpu/parallel.h"
 #include "tests/broken_kernels.h"
 #include "tests/gradient_check.h"
@@ -130,6 +132,28 @@ std::vector<BrokenKernel> generally_broken(const Representative& r) {
 }
 
 }  // namespace
+
+TEST_CASE("checks: a result in bf16 may be rounded once, to the nearest, and no worse") {
+  // On the CPU, by a sum that rounds as it is told.
+  const auto rounded_by = [](bf16 (*round)(float)) {
+    OpCase op = find_case("elementwise add 1025");
+    op.prepare = [round](const Operands& o) -> Launch {
+      return [round, &o](const Stream&) {
+        const bf16 *a = o.get<bf16>("a"), *b = o.get<bf16>("b");
+        for (int64_t i = 0; i < o.count(0); ++i) {
+          o.get<bf16>("y")[i] = round(to_float(a[i]) + to_float(b[i]));
+        }
+      };
+    };
+    return check_kernel(stream(), op, DType::bf16);
+  };
+  CHECK(rounded_by(to_bf16) == "");
+  const auto truncate = [](float x) {
+    return bf16{static_cast<uint16_t>(std::bit_cast<uint32_t>(x) >> 16)};
+  };
+  CHECK(contains(rounded_by(truncate), "result: y["));
+  CHECK(contains(rounded_by([](float x) { return to_bf16(1.004F * x); }), "result: y["));
+}
 
 TEST_CASE("checks: faults that any kernel can have are reported in every family") {
   for (const Representative& r : kRepresentatives) {

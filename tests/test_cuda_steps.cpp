@@ -53,7 +53,7 @@ class SometimesNan : public Dataset {
 // A training run with all that it needs, on one stream.
 struct Training {
   Training(const Stream& run_stream, const Dataset& dataset, bool capture, Residence residence,
-           const Rule& rule = make_adaptive(1e-3))
+           Precision precision = Precision::fp32)
       : loader(run_stream, dataset, first_indices(dataset.size()),
                {.batch_size = 16,
                 .seed = 2,
@@ -62,9 +62,10 @@ struct Training {
         init(run_stream, 1),
         model(small_net(init)),
         arena(run_stream, *model.module),
-        rate(run_stream, rule, {.steps_per_epoch = 5, .total_steps = 200}),
+        rate(run_stream, make_adaptive(1e-3), {.steps_per_epoch = 5, .total_steps = 200}),
         adam(run_stream, arena, rate),
-        trainer(run_stream, model.forward, adam, rate, {.seed = 4, .capture = capture}),
+        trainer(run_stream, model.forward, adam, rate,
+                {.seed = 4, .precision = precision, .capture = capture}),
         log(run_stream, rate) {}
 
   void steps(int64_t count) {
@@ -94,8 +95,8 @@ bool same_bits(const RunResult& a, const RunResult& b) {
 }
 
 RunResult run_steps(const Stream& run_stream, const Dataset& dataset, int64_t steps, bool capture,
-                    Residence residence) {
-  Training training(run_stream, dataset, capture, residence);
+                    Residence residence, Precision precision = Precision::fp32) {
+  Training training(run_stream, dataset, capture, residence, precision);
   training.steps(steps);
   training.arena.check_guards(run_stream);
   CHECK((training.trainer.graphs() != nullptr) == capture);
@@ -130,6 +131,18 @@ TEST_CASE("captured step: 200 replays have the bits of 200 steps enqueued one by
     CHECK(eager.records.back().loss < 0.8 * eager.records.front().loss);
     CHECK(eager.records.back().learning_rate != eager.records[100].learning_rate);
     CHECK(same_bits(eager, replayed));
+  }
+}
+
+TEST_CASE("captured step: replays have the same bits in tf32 and bf16, too") {
+  const Stream* cuda = cuda_stream();
+  if (cuda == nullptr) return;
+  for (const Precision precision : {Precision::tf32, Precision::bf16}) {
+    CAPTURE(static_cast<int>(precision));
+    const RunResult eager = run_steps(*cuda, images(), 30, false, Residence::device, precision);
+    const RunResult replayed = run_steps(*cuda, images(), 30, true, Residence::device, precision);
+    CHECK(same_bits(eager, replayed));
+    CHECK_FALSE(same_bits(eager, run_steps(*cuda, images(), 30, true, Residence::device)));
   }
 }
 

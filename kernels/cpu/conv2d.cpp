@@ -8,6 +8,7 @@
 #include "kernels/cpu/onednn.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/scratch.h"
+#include "kernels/error.h"
 
 // Convolution as a matrix product: columns[(image, p, q), (r, s, c)] holds the window that each
 // output pixel sees, zeros for padding, and with the filters as a matrix F[k, (r, s, c)]
@@ -154,22 +155,54 @@ void for_each_block(int64_t images, int64_t width, Run run) {
 template <class T>
 constexpr bool kHasOneDnn = std::is_same_v<T, float>&& FLYBALL_HAVE_ONEDNN;
 
+void refuse_tf32(bool tf32) {
+  if (tf32) throw Error("conv2d: tf32 needs a CUDA device of compute capability 8.0 or newer");
+}
+
+// Of tile t of the rows of y, which has been written.
+template <class T>
+void write_column_sums(const Conv2dForward<T>& f, int64_t t) {
+  const int64_t k = f.shape.k, first = t * kColumnSumRows;
+  const int64_t rows =
+      std::min<int64_t>(kColumnSumRows, f.shape.n * f.shape.p() * f.shape.q() - first);
+  const T* y = f.y + first * k;
+  T* sums = f.column_sums + 2 * t * k;
+  T* squares = sums + k;
+  std::fill_n(sums, 2 * k, T(0));
+  for (int64_t i = 0; i < rows; ++i) {
+    for (int64_t j = 0; j < k; ++j) sums[j] += y[i * k + j];
+  }
+  for (int64_t i = 0; i < rows; ++i) {
+    for (int64_t j = 0; j < k; ++j) {
+      const T deviation = y[i * k + j] - sums[j] / static_cast<T>(rows);
+      squares[j] += deviation * deviation;
+    }
+  }
+}
+
 bool has_output(const Conv2dShape& d) { return d.n > 0 && d.p() > 0 && d.q() > 0 && d.k > 0; }
 
 }  // namespace
 
 template <class T>
 void conv2d_forward(const Conv2dForward<T>& f) {
+  refuse_tf32(f.tf32);
   if (!has_output(f.shape)) return;
+  bool done = false;
   if constexpr (kHasOneDnn<T>) {
-    if (backend() == Backend::kOneDnn && onednn::conv2d_forward(f)) return;
+    done = backend() == Backend::kOneDnn && onednn::conv2d_forward(f);
   }
-  for_each_block(f.shape.n, images_per_block<T>(f.shape),
-                 [&](int64_t first, int64_t images) { forward_block(f, first, images); });
+  if (!done) {
+    for_each_block(f.shape.n, images_per_block<T>(f.shape),
+                   [&](int64_t first, int64_t images) { forward_block(f, first, images); });
+  }
+  if (f.column_sums == nullptr) return;
+  parallel_for(column_sum_tiles(f.shape), [&](int64_t t) { write_column_sums(f, t); });
 }
 
 template <class T>
 void conv2d_backward_data(const Conv2dBackwardData<T>& b) {
+  refuse_tf32(b.tf32);
   const Conv2dShape& d = b.shape;
   if (d.n == 0 || d.h * d.w * d.c == 0) return;
   if constexpr (kHasOneDnn<T>) {
@@ -181,6 +214,7 @@ void conv2d_backward_data(const Conv2dBackwardData<T>& b) {
 
 template <class T>
 void conv2d_backward_weights(const Conv2dBackwardWeights<T>& b) {
+  refuse_tf32(b.tf32);
   const Conv2dShape& d = b.shape;
   const int64_t size = d.k * window_size(d);
   if (!has_output(d)) {

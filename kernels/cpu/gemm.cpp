@@ -5,6 +5,7 @@
 #include "kernels/cpu/matrix_product.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/scratch.h"
+#include "kernels/error.h"
 
 namespace flyball::cpu {
 namespace {
@@ -105,6 +106,7 @@ void run_split_k(const Gemm<T>& g, const Split& s) {
 
 template <class T>
 void gemm(const Gemm<T>& g) {
+  if (g.tf32) throw Error("gemm: tf32 needs a CUDA device of compute capability 8.0 or newer");
   if (g.m == 0 || g.n == 0) return;
   const Split s = split(g);
   if (s.pieces == 1) {

@@ -1,7 +1,8 @@
 #include "kernels/conv2d.h"
 
 #include "kernels/cuda/simt_output.cuh"
-#include "kernels/cuda/simt_windows.cuh"
+#include "kernels/cuda/tensor_dispatch.cuh"
+#include "kernels/cuda/tile_windows.cuh"
 
 // dfilters[k, r*s*c] (+)= dy[n*p*q, k]^T * windows(x)[n*p*q, r*s*c]. The sum over n*p*q is long and
 // the result small: it is split over blocks, and the splits are added in their order.
@@ -48,25 +49,15 @@ Plan plan_of(const Conv2dShape& d) {
   return make_plan<T, kLargeN>(d.k, d.r * d.s * d.c, d.n * d.p() * d.q());
 }
 
-}  // namespace
-
 template <class T>
-int64_t conv2d_backward_weights_workspace_bytes(const Conv2dBackwardWeights<T>& b) {
-  const int64_t count = b.shape.k * b.shape.r * b.shape.s * b.shape.c;
-  return count == 0 ? 0 : partial_bytes(plan_of<T>(b.shape), count, sizeof(T));
-}
-
-template <class T>
-void conv2d_backward_weights(const Conv2dBackwardWeights<T>& b, cudaStream_t stream) {
+void conv2d_backward_weights_simt(const Conv2dBackwardWeights<T>& b, cudaStream_t stream) {
   const Conv2dShape& d = b.shape;
   const int64_t count = d.k * d.r * d.s * d.c;
-  if (count == 0) return;
-  check_shape(d);
   const auto k = static_cast<int>(d.k), rsc = static_cast<int>(d.r * d.s * d.c);
   BackwardWeightsTask<T> task{
       .dy = {b.dy, k, k, static_cast<int>(d.n * d.p() * d.q())},
       .x = windows_of(b.x, d),
-      .dfilters = {b.dfilters, nullptr, rsc, false, b.accumulate, is_whole(b.dfilters, rsc)},
+      .dfilters = {b.dfilters, nullptr, rsc, false, b.accumulate, has_groups(b.dfilters, rsc)},
       .count = count,
       .plan = plan_of<T>(d)};
   task.partials = partials_of<T>(b.workspace, task.plan, "conv2d_backward_weights");
@@ -83,9 +74,33 @@ void conv2d_backward_weights(const Conv2dBackwardWeights<T>& b, cudaStream_t str
              "conv2d_backward_weights: sum of splits", stream);
 }
 
+}  // namespace
+
+template <class T>
+int64_t conv2d_backward_weights_workspace_bytes(const Conv2dBackwardWeights<T>& b) {
+  const Conv2dShape& d = b.shape;
+  const int64_t count = d.k * d.r * d.s * d.c;
+  if (count == 0) return 0;
+  return tensor::dispatch<T>(
+      b, [](const auto& x) { return tensor::conv2d_backward_weights_workspace_bytes(x); },
+      [count](const auto& x) { return partial_bytes(plan_of<T>(x.shape), count, sizeof(T)); });
+}
+
+template <class T>
+void conv2d_backward_weights(const Conv2dBackwardWeights<T>& b, cudaStream_t stream) {
+  const Conv2dShape& d = b.shape;
+  if (d.k * d.r * d.s * d.c == 0) return;
+  check_shape(d);
+  tensor::dispatch<T>(
+      b, [stream](const auto& x) { tensor::conv2d_backward_weights(x, stream); },
+      [stream](const auto& x) { conv2d_backward_weights_simt(x, stream); });
+}
+
 template int64_t conv2d_backward_weights_workspace_bytes(const Conv2dBackwardWeights<float>&);
 template int64_t conv2d_backward_weights_workspace_bytes(const Conv2dBackwardWeights<double>&);
+template int64_t conv2d_backward_weights_workspace_bytes(const Conv2dBackwardWeights<bf16>&);
 template void conv2d_backward_weights(const Conv2dBackwardWeights<float>&, cudaStream_t);
 template void conv2d_backward_weights(const Conv2dBackwardWeights<double>&, cudaStream_t);
+template void conv2d_backward_weights(const Conv2dBackwardWeights<bf16>&, cudaStream_t);
 
 }  // namespace flyball::cuda

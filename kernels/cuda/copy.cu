@@ -13,7 +13,7 @@ constexpr int kTileRows = 8;  // that a block moves at a time
 template <class From, class To>
 __global__ void __launch_bounds__(kMapThreads) cast_kernel(Cast<From, To> a) {
   map_elements<From>(
-      a.count, a.to, [](From x) { return static_cast<To>(x); }, a.from);
+      a.count, a.to, [](Accumulator<From> x) { return static_cast<Accumulator<To>>(x); }, a.from);
 }
 
 // Through a tile in shared memory, so that both sides are read and written along their rows.
@@ -65,7 +65,10 @@ template void cast(const Cast<float, double>&, cudaStream_t);
 template void cast(const Cast<double, float>&, cudaStream_t);
 template void cast(const Cast<uint8_t, float>&, cudaStream_t);
 template void cast(const Cast<int32_t, float>&, cudaStream_t);
+template void cast(const Cast<float, bf16>&, cudaStream_t);
+template void cast(const Cast<bf16, float>&, cudaStream_t);
 template void transpose(const Transpose<float>&, cudaStream_t);
 template void transpose(const Transpose<double>&, cudaStream_t);
+template void transpose(const Transpose<bf16>&, cudaStream_t);
 
 }  // namespace flyball::cuda

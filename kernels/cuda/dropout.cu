@@ -15,18 +15,19 @@ template <class T>
 struct DropoutPass {
   InvertedDropout<T> operation;
   uint32_t last_dropped = 0;
-  T scale = 1;
+  Accumulator<T> scale = 1;
 };
 
 // A slot is what one Philox counter decides.
 // registers: <= 56
 template <class T>
 __global__ void __launch_bounds__(kMapThreads) dropout_kernel(DropoutPass<T> pass) {
+  using A = Accumulator<T>;
   const InvertedDropout<T>& a = pass.operation;
   const uint32_t step = static_cast<uint32_t>(*a.step);
   const bool aligned = are_aligned(a.x, a.y);
   Slot slots[kMapSlots];
-  Four<T> x[kMapSlots], y[kMapSlots];
+  Four<A> x[kMapSlots], y[kMapSlots];
 #pragma unroll
   for (int s = 0; s < kMapSlots; ++s) {
     slots[s] =
@@ -40,7 +41,7 @@ __global__ void __launch_bounds__(kMapThreads) dropout_kernel(DropoutPass<T> pas
         philox_at(static_cast<uint64_t>(slots[s].begin) / 4, step, a.layer, a.seed);
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
-      const T value = (words.word[j] > pass.last_dropped ? x[s].at[j] : T{0}) * pass.scale;
+      const A value = (words.word[j] > pass.last_dropped ? x[s].at[j] : A{0}) * pass.scale;
       y[s].at[j] = a.accumulate ? y[s].at[j] + value : value;
     }
     store(a.y, slots[s], y[s]);
@@ -60,12 +61,13 @@ void dropout(const InvertedDropout<T>& a, cudaStream_t stream) {
   const DropoutPass<T> pass = {
       .operation = a,
       .last_dropped = static_cast<uint32_t>(std::ceil(a.probability * 0x1p32) - 1),
-      .scale = static_cast<T>(1 / (1 - a.probability))};
+      .scale = static_cast<Accumulator<T>>(1 / (1 - a.probability))};
   const auto blocks = static_cast<unsigned>(ceil_divide(a.count, kMapTile));
   launch(dropout_kernel<T>, "dropout", {.grid = blocks, .block = kMapThreads}, stream, pass);
 }
 
 template void dropout(const InvertedDropout<float>&, cudaStream_t);
 template void dropout(const InvertedDropout<double>&, cudaStream_t);
+template void dropout(const InvertedDropout<bf16>&, cudaStream_t);
 
 }  // namespace flyball::cuda

@@ -1,5 +1,7 @@
 #include "kernels/elementwise.h"
 
+#include <type_traits>
+
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/cuda/vectors.cuh"
@@ -11,10 +13,11 @@ namespace {
 // registers: <= 32
 template <class T>
 __global__ void __launch_bounds__(kMapThreads) fill_kernel(Fill<T> a) {
-  const T value = a.factor != nullptr ? static_cast<T>(a.value * *a.factor) : a.value;
+  using A = Accumulator<T>;
+  const A value = a.factor != nullptr ? static_cast<A>(a.value * widened(*a.factor)) : a.value;
   if (a.accumulate) {
     map_elements<T>(
-        a.count, a.x, [=](T x) { return static_cast<T>(x + value); }, a.x);
+        a.count, a.x, [=](A x) { return static_cast<A>(x + value); }, a.x);
   } else {
     map_elements<T>(a.count, a.x, [=] { return value; });
   }
@@ -23,56 +26,61 @@ __global__ void __launch_bounds__(kMapThreads) fill_kernel(Fill<T> a) {
 // registers: <= 48
 template <class T>
 __global__ void __launch_bounds__(kMapThreads) scale_kernel(Scale<T> a) {
-  const T alpha = a.alpha_pointer != nullptr ? *a.alpha_pointer : a.alpha;
+  using A = Accumulator<T>;
+  const A alpha = a.alpha_pointer != nullptr ? *a.alpha_pointer : a.alpha;
   if (a.accumulate) {
     map_elements<T>(
-        a.count, a.y, [=](T x, T y) { return y + alpha * x; }, a.x, a.y);
+        a.count, a.y, [=](A x, A y) { return y + alpha * x; }, a.x, a.y);
   } else {
     map_elements<T>(
-        a.count, a.y, [=](T x) { return alpha * x; }, a.x);
+        a.count, a.y, [=](A x) { return alpha * x; }, a.x);
   }
 }
 
 // registers: <= 48
 template <class T>
 __global__ void __launch_bounds__(kMapThreads) add_kernel(Add<T> a) {
+  using A = Accumulator<T>;
   map_elements<T>(
-      a.count, a.y, [](T x, T y) { return x + y; }, a.a, a.b);
+      a.count, a.y, [](A x, A y) { return x + y; }, a.a, a.b);
 }
 
 // registers: <= 60
 template <class T>
 __global__ void __launch_bounds__(kMapThreads) multiply_kernel(Multiply<T> a) {
+  using A = Accumulator<T>;
   if (a.accumulate) {
     map_elements<T>(
-        a.count, a.y, [](T x, T y, T z) { return z + x * y; }, a.a, a.b, a.y);
+        a.count, a.y, [](A x, A y, A z) { return z + x * y; }, a.a, a.b, a.y);
   } else {
     map_elements<T>(
-        a.count, a.y, [](T x, T y) { return x * y; }, a.a, a.b);
+        a.count, a.y, [](A x, A y) { return x * y; }, a.a, a.b);
   }
 }
 
 // registers: <= 32
 template <class T>
 __global__ void __launch_bounds__(kMapThreads) relu_forward_kernel(ReluForward<T> a) {
+  using A = Accumulator<T>;
   map_elements<T>(
-      a.count, a.y, [](T x) { return x < 0 ? T{0} : x; }, a.x);
+      a.count, a.y, [](A x) { return x < 0 ? A{0} : x; }, a.x);
 }
 
-template <class T>
-__device__ T masked(T y, T dy) {
-  return y > 0 ? dy : T{0};
+template <class A>
+__device__ A masked(A y, A dy) {
+  return y > 0 ? dy : A{0};
 }
 
 // registers: <= 60
 template <class T>
 __global__ void __launch_bounds__(kMapThreads) relu_backward_kernel(ReluBackward<T> a) {
+  using A = Accumulator<T>;
   if (a.accumulate) {
     map_elements<T>(
-        a.count, a.dx, [](T y, T dy, T dx) { return dx + masked(y, dy); }, a.y, a.dy, a.dx);
+        a.count, a.dx, [](A y, A dy, A dx) { return dx + masked(y, dy); }, a.y, a.dy, a.dx);
   } else {
     map_elements<T>(
-        a.count, a.dx, [](T y, T dy) { return masked(y, dy); }, a.y, a.dy);
+        a.count, a.dx, [](A y, A dy) { return masked(y, dy); }, a.y, a.dy);
   }
 }
 
@@ -83,7 +91,8 @@ struct BiasReluPass {
 };
 
 template <class T>
-__host__ __device__ ColumnResult<T> result_of(const BiasReluBackward<T>& a, int64_t groups) {
+__host__ __device__ ColumnResult<Accumulator<T>> result_of(const BiasReluBackward<T>& a,
+                                                           int64_t groups) {
   return {.y = a.dbias,
           .partial = static_cast<double*>(a.workspace),
           .columns = a.columns,
@@ -91,14 +100,16 @@ __host__ __device__ ColumnResult<T> result_of(const BiasReluBackward<T>& a, int6
           .accumulate = a.accumulate_dbias};
 }
 
-// store(), with the 16-byte instruction by name: the compiler would merge the two branches below
-// into single elements.
+// store(), with the instruction for a whole slot by name: the compiler would merge the two branches
+// below into single elements.
 template <class T>
-__device__ void store_vector(T* x, const Slot& slot, const Four<T>& four) {
-  if (sizeof(four) == sizeof(int4) && slot.whole) {
-    __stwb(reinterpret_cast<int4*>(x + slot.begin), *reinterpret_cast<const int4*>(&four));
+__device__ void store_vector(T* x, const Slot& slot, const Four<Accumulator<T>>& wide) {
+  using Vector = std::conditional_t<sizeof(Four<T>) == sizeof(int2), int2, int4>;
+  const Four<T> four = narrowed<T>(wide);
+  if (sizeof(four) == sizeof(Vector) && slot.whole) {
+    __stwb(reinterpret_cast<Vector*>(x + slot.begin), *reinterpret_cast<const Vector*>(&four));
   } else {
-    store(x, slot, four);
+    store(x, slot, wide);
   }
 }
 
@@ -106,8 +117,9 @@ __device__ void store_vector(T* x, const Slot& slot, const Four<T>& four) {
 // registers: <= 136
 template <class T>
 __global__ void __launch_bounds__(kColumnThreads) bias_relu_backward_kernel(BiasReluPass<T> pass) {
+  using A = Accumulator<T>;
   struct Pair {
-    Four<T> y, dy;
+    Four<A> y, dy;
   };
   const BiasReluBackward<T>& a = pass.operation;
   const int64_t group = blockIdx.x / pass.grid.column_tiles;
@@ -116,13 +128,13 @@ __global__ void __launch_bounds__(kColumnThreads) bias_relu_backward_kernel(Bias
   const int64_t row_begin = group * pass.grid.group_rows;
   const int64_t row_end = min(row_begin + pass.grid.group_rows, a.rows);
   double totals[4];
-  sum_columns<T>(
+  sum_columns<A>(
       row_begin, row_end, pass.grid.width,
       [&](int64_t row) {
         return Pair{load(a.y + row * a.columns, slot), load(a.dy + row * a.columns, slot)};
       },
       [&](int64_t row, const Pair& pair) {
-        Four<T> dz;
+        Four<A> dz;
 #pragma unroll
         for (int j = 0; j < 4; ++j) dz.at[j] = masked(pair.y.at[j], pair.dy.at[j]);
         store_vector(a.dz + row * a.columns, slot, dz);
@@ -190,18 +202,25 @@ void bias_relu_backward(const BiasReluBackward<T>& a, cudaStream_t stream) {
 template void fill(const Fill<uint8_t>&, cudaStream_t);
 template void fill(const Fill<float>&, cudaStream_t);
 template void fill(const Fill<double>&, cudaStream_t);
+template void fill(const Fill<bf16>&, cudaStream_t);
 template void scale(const Scale<float>&, cudaStream_t);
 template void scale(const Scale<double>&, cudaStream_t);
+template void scale(const Scale<bf16>&, cudaStream_t);
 template void add(const Add<float>&, cudaStream_t);
 template void add(const Add<double>&, cudaStream_t);
+template void add(const Add<bf16>&, cudaStream_t);
 template void multiply(const Multiply<float>&, cudaStream_t);
 template void multiply(const Multiply<double>&, cudaStream_t);
+template void multiply(const Multiply<bf16>&, cudaStream_t);
 template void relu_forward(const ReluForward<float>&, cudaStream_t);
 template void relu_forward(const ReluForward<double>&, cudaStream_t);
+template void relu_forward(const ReluForward<bf16>&, cudaStream_t);
 template void relu_backward(const ReluBackward<float>&, cudaStream_t);
 template void relu_backward(const ReluBackward<double>&, cudaStream_t);
+template void relu_backward(const ReluBackward<bf16>&, cudaStream_t);
 template void bias_relu_backward(const BiasReluBackward<float>&, cudaStream_t);
 template void bias_relu_backward(const BiasReluBackward<double>&, cudaStream_t);
+template void bias_relu_backward(const BiasReluBackward<bf16>&, cudaStream_t);
 
 template <class T>
 int64_t bias_relu_backward_workspace_bytes(const BiasReluBackward<T>& a) {
@@ -210,5 +229,6 @@ int64_t bias_relu_backward_workspace_bytes(const BiasReluBackward<T>& a) {
 
 template int64_t bias_relu_backward_workspace_bytes(const BiasReluBackward<float>&);
 template int64_t bias_relu_backward_workspace_bytes(const BiasReluBackward<double>&);
+template int64_t bias_relu_backward_workspace_bytes(const BiasReluBackward<bf16>&);
 
 }  // namespace flyball::cuda

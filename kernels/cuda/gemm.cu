@@ -3,6 +3,7 @@
 #include <type_traits>
 
 #include "kernels/cuda/simt_output.cuh"
+#include "kernels/cuda/tensor_dispatch.cuh"
 
 // c[m, n] = op(a)[m, k] * op(b)[k, n] by tiles in registers: 128 x 128, or smaller ones where the
 // result is small; a long k is split over blocks.
@@ -50,25 +51,14 @@ Plan plan_of(const Gemm<T>& g) {
   return make_plan<T, kLargeN>(g.m, g.n, g.k);
 }
 
-}  // namespace
-
 template <class T>
-int64_t gemm_workspace_bytes(const Gemm<T>& g) {
-  return g.m == 0 || g.n == 0 ? 0 : partial_bytes(plan_of(g), g.m * g.n, sizeof(T));
-}
-
-template <class T>
-void gemm(const Gemm<T>& g, cudaStream_t stream) {
-  if (g.m == 0 || g.n == 0) return;
-  check_extent("gemm: m", g.m);
-  check_extent("gemm: n", g.n);
-  check_extent("gemm: k", g.k);
+void gemm_simt(const Gemm<T>& g, cudaStream_t stream) {
   const auto m = static_cast<int>(g.m), n = static_cast<int>(g.n), k = static_cast<int>(g.k);
   const int extent_a = g.transpose_a ? m : k, extent_b = g.transpose_b ? k : n;  // contiguous
   GemmTask<T> task{.a = {g.a, extent_a, m, k},
                    .b = {g.b, extent_b, n, k},
                    .output = {g.c, g.accumulate ? nullptr : g.bias, n, g.relu && !g.accumulate,
-                              g.accumulate, is_whole(g.c, n)},
+                              g.accumulate, has_groups(g.c, n)},
                    .count = g.m * g.n,
                    .plan = plan_of(g)};
   task.partials = partials_of<T>(g.workspace, task.plan, "gemm");
@@ -84,9 +74,34 @@ void gemm(const Gemm<T>& g, cudaStream_t stream) {
   add_splits(task.plan, task.partials, task.output, task.count, "gemm: sum of splits", stream);
 }
 
+}  // namespace
+
+template <class T, class Out>
+int64_t gemm_workspace_bytes(const Gemm<T, Out>& g) {
+  if (g.m == 0 || g.n == 0) return 0;
+  return tensor::dispatch<T>(
+      g, [](const auto& x) { return tensor::gemm_workspace_bytes(x); },
+      [](const auto& x) { return partial_bytes(plan_of(x), x.m * x.n, sizeof(T)); });
+}
+
+template <class T, class Out>
+void gemm(const Gemm<T, Out>& g, cudaStream_t stream) {
+  if (g.m == 0 || g.n == 0) return;
+  check_extent("gemm: m", g.m);
+  check_extent("gemm: n", g.n);
+  check_extent("gemm: k", g.k);
+  tensor::dispatch<T>(
+      g, [stream](const auto& x) { tensor::gemm(x, stream); },
+      [stream](const auto& x) { gemm_simt(x, stream); });
+}
+
 template int64_t gemm_workspace_bytes(const Gemm<float>&);
 template int64_t gemm_workspace_bytes(const Gemm<double>&);
+template int64_t gemm_workspace_bytes(const Gemm<bf16>&);
+template int64_t gemm_workspace_bytes(const Gemm<bf16, float>&);
 template void gemm(const Gemm<float>&, cudaStream_t);
 template void gemm(const Gemm<double>&, cudaStream_t);
+template void gemm(const Gemm<bf16>&, cudaStream_t);
+template void gemm(const Gemm<bf16, float>&, cudaStream_t);
 
 }  // namespace flyball::cuda

@@ -85,12 +85,12 @@ __device__ void visit_window(const Size& d, const T* x, const Place& place, Visi
 #pragma unroll
       for (int s = 0; s < kWindow; ++s) {
         const int w = column_begin + s;
-        if (w >= 0 && w < d.w) loaded[s] = load(line + int64_t{w} * d.c, place.channels);
+        if (w >= 0 && w < d.w) loaded[s] = load_as_stored(line + int64_t{w} * d.c, place.channels);
       }
 #pragma unroll
       for (int s = 0; s < kWindow; ++s) {
         const int w = column_begin + s;
-        if (w >= 0 && w < d.w) visit(r * window + s, loaded[s]);
+        if (w >= 0 && w < d.w) visit(r * window + s, widened(loaded[s]));
       }
     } else {
       for (int s = 0; s < window; ++s) {
@@ -106,15 +106,16 @@ __device__ void visit_window(const Size& d, const T* x, const Place& place, Visi
 template <int kWindow, class T>
 __global__ void __launch_bounds__(kThreads)
     max_pool2d_forward_kernel(PoolPass<MaxPool2dForward<T>> pass) {
+  using A = Accumulator<T>;
   const MaxPool2dForward<T>& a = pass.operation;
   const Size& d = pass.size;
   const bool aligned = are_aligned(a.x, a.y) && are_aligned(a.argmax);
   const Place place = place_of_thread(pass, d.p, d.q, aligned);
   if (!place.exists) return;
-  Four<T> best = {};
+  Four<A> best = {};
   Four<uint8_t> winner = {};
   bool first = true;
-  visit_window<kWindow>(d, a.x, place, [&](int at, const Four<T>& x) {
+  visit_window<kWindow>(d, a.x, place, [&](int at, const Four<A>& x) {
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
       if (first || beats(x.at[j], best.at[j])) {
@@ -139,16 +140,17 @@ __global__ void __launch_bounds__(kThreads)
 template <int kWindow, class T>
 __global__ void __launch_bounds__(kThreads)
     average_pool2d_forward_kernel(PoolPass<AveragePool2dForward<T>> pass) {
+  using A = Accumulator<T>;
   const AveragePool2dForward<T>& a = pass.operation;
   const Size& d = pass.size;
   const Place place = place_of_thread(pass, d.p, d.q, are_aligned(a.x, a.y));
   if (!place.exists) return;
-  Four<T> sum = {};
-  visit_window<kWindow>(d, a.x, place, [&](int, const Four<T>& x) {
+  Four<A> sum = {};
+  visit_window<kWindow>(d, a.x, place, [&](int, const Four<A>& x) {
 #pragma unroll
     for (int j = 0; j < 4; ++j) sum.at[j] += x.at[j];
   });
-  const T share = T{1} / static_cast<T>(d.window * d.window);
+  const A share = A{1} / static_cast<A>(d.window * d.window);
 #pragma unroll
   for (int j = 0; j < 4; ++j) sum.at[j] *= share;
   store(a.y + place.pixel * d.c, place.channels, sum);
@@ -172,19 +174,20 @@ __device__ void visit_windows(const Size& d, const Place& place, Visit visit) {
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     max_pool2d_backward_kernel(PoolPass<MaxPool2dBackward<T>> pass) {
+  using A = Accumulator<T>;
   const MaxPool2dBackward<T>& a = pass.operation;
   const Size& d = pass.size;
   const bool aligned = are_aligned(a.dx, a.dy) && are_aligned(a.argmax);
   const Place place = place_of_thread(pass, d.h, d.w, aligned);
   if (!place.exists) return;
   T* to = a.dx + place.pixel * d.c;
-  Four<T> dx = {};
+  Four<A> dx = {};
   if (a.accumulate) dx = load(to, place.channels);
   visit_windows(d, place, [&](int at, int64_t pixel) {
     const Four<uint8_t> winner = load(a.argmax + pixel * d.c, place.channels);
-    const Four<T> dy = load(a.dy + pixel * d.c, place.channels);
+    const Four<A> dy = load(a.dy + pixel * d.c, place.channels);
 #pragma unroll
-    for (int j = 0; j < 4; ++j) dx.at[j] += winner.at[j] == at ? dy.at[j] : T{0};
+    for (int j = 0; j < 4; ++j) dx.at[j] += winner.at[j] == at ? dy.at[j] : A{0};
   });
   store(to, place.channels, dx);
 }
@@ -193,16 +196,17 @@ __global__ void __launch_bounds__(kThreads)
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     average_pool2d_backward_kernel(PoolPass<AveragePool2dBackward<T>> pass) {
+  using A = Accumulator<T>;
   const AveragePool2dBackward<T>& a = pass.operation;
   const Size& d = pass.size;
   const Place place = place_of_thread(pass, d.h, d.w, are_aligned(a.dx, a.dy));
   if (!place.exists) return;
   T* to = a.dx + place.pixel * d.c;
-  const T share = T{1} / static_cast<T>(d.window * d.window);
-  Four<T> dx = {};
+  const A share = A{1} / static_cast<A>(d.window * d.window);
+  Four<A> dx = {};
   if (a.accumulate) dx = load(to, place.channels);
   visit_windows(d, place, [&](int, int64_t pixel) {
-    const Four<T> dy = load(a.dy + pixel * d.c, place.channels);
+    const Four<A> dy = load(a.dy + pixel * d.c, place.channels);
 #pragma unroll
     for (int j = 0; j < 4; ++j) dx.at[j] += share * dy.at[j];
   });
@@ -220,20 +224,22 @@ struct GlobalPass {
 template <class T>
 __global__ void __launch_bounds__(kColumnThreads)
     global_average_pool_forward_kernel(GlobalPass<T> pass) {
+  using A = Accumulator<T>;
   const GlobalAveragePoolForward<T>& a = pass.operation;
   const int width = pass.grid.width;
   const int64_t image = blockIdx.x / pass.grid.column_tiles;
   const Slot slot = column_slot(blockIdx.x % pass.grid.column_tiles, width, a.c, are_aligned(a.x));
   double totals[4];
-  sum_columns<T>(
+  sum_columns<A>(
       image * a.pixels, (image + 1) * a.pixels, width,
       [&](int64_t row) { return load(a.x + row * a.c, slot); },
-      [](int64_t, const Four<T>& x) { return x; }, totals);
+      [](int64_t, const Four<A>& x) { return x; }, totals);
   if (threadIdx.x >= width) return;
 #pragma unroll
   for (int j = 0; j < 4; ++j) {
     if (j < slot.count) {
-      a.y[image * a.c + slot.begin + j] = static_cast<T>(totals[j] / static_cast<double>(a.pixels));
+      a.y[image * a.c + slot.begin + j] =
+          narrowed<T>(static_cast<A>(totals[j] / static_cast<double>(a.pixels)));
     }
   }
 }
@@ -242,13 +248,14 @@ __global__ void __launch_bounds__(kColumnThreads)
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     global_average_pool_backward_kernel(PoolPass<GlobalAveragePoolBackward<T>> pass) {
+  using A = Accumulator<T>;
   const GlobalAveragePoolBackward<T>& a = pass.operation;
   const Place place = place_of_thread(pass, 1, 1, are_aligned(a.dx, a.dy));
   if (!place.exists) return;
-  const T share = T{1} / static_cast<T>(a.pixels);
+  const A share = A{1} / static_cast<A>(a.pixels);
   T* to = a.dx + place.pixel * a.c;
-  const Four<T> dy = load(a.dy + place.pixel / a.pixels * a.c, place.channels);
-  Four<T> dx = {};
+  const Four<A> dy = load(a.dy + place.pixel / a.pixels * a.c, place.channels);
+  Four<A> dx = {};
   if (a.accumulate) dx = load(to, place.channels);
 #pragma unroll
   for (int j = 0; j < 4; ++j) dx.at[j] += share * dy.at[j];
@@ -323,15 +330,21 @@ void global_average_pool_backward(const GlobalAveragePoolBackward<T>& b, cudaStr
 
 template void max_pool2d_forward(const MaxPool2dForward<float>&, cudaStream_t);
 template void max_pool2d_forward(const MaxPool2dForward<double>&, cudaStream_t);
+template void max_pool2d_forward(const MaxPool2dForward<bf16>&, cudaStream_t);
 template void max_pool2d_backward(const MaxPool2dBackward<float>&, cudaStream_t);
 template void max_pool2d_backward(const MaxPool2dBackward<double>&, cudaStream_t);
+template void max_pool2d_backward(const MaxPool2dBackward<bf16>&, cudaStream_t);
 template void average_pool2d_forward(const AveragePool2dForward<float>&, cudaStream_t);
 template void average_pool2d_forward(const AveragePool2dForward<double>&, cudaStream_t);
+template void average_pool2d_forward(const AveragePool2dForward<bf16>&, cudaStream_t);
 template void average_pool2d_backward(const AveragePool2dBackward<float>&, cudaStream_t);
 template void average_pool2d_backward(const AveragePool2dBackward<double>&, cudaStream_t);
+template void average_pool2d_backward(const AveragePool2dBackward<bf16>&, cudaStream_t);
 template void global_average_pool_forward(const GlobalAveragePoolForward<float>&, cudaStream_t);
 template void global_average_pool_forward(const GlobalAveragePoolForward<double>&, cudaStream_t);
+template void global_average_pool_forward(const GlobalAveragePoolForward<bf16>&, cudaStream_t);
 template void global_average_pool_backward(const GlobalAveragePoolBackward<float>&, cudaStream_t);
 template void global_average_pool_backward(const GlobalAveragePoolBackward<double>&, cudaStream_t);
+template void global_average_pool_backward(const GlobalAveragePoolBackward<bf16>&, cudaStream_t);
 
 }  // namespace flyball::cuda

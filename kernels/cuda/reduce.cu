@@ -30,7 +30,7 @@ struct SumPass {
 };
 
 template <class T>
-__device__ double term(const ReduceSum<T>&, T x) {
+__device__ double term(const ReduceSum<T>&, Accumulator<T> x) {
   return static_cast<double>(x);
 }
 template <class T>
@@ -41,8 +41,8 @@ __device__ double term(const SumOfSquares<T>&, T x) {
 
 template <class T>
 __device__ void finish(const ReduceSum<T>& a, double sum) {
-  const double before = a.accumulate ? static_cast<double>(a.y[0]) : 0;
-  a.y[0] = static_cast<T>(before + a.alpha * sum);
+  const double before = a.accumulate ? static_cast<double>(widened(a.y[0])) : 0;
+  a.y[0] = narrowed<T>(static_cast<Accumulator<T>>(before + a.alpha * sum));
 }
 template <class T>
 __device__ void finish(const SumOfSquares<T>& a, double sum) {
@@ -59,7 +59,7 @@ __device__ double sum_chunk(const SumPass<Operation>& pass) {
   double sums[4] = {};
   for (int64_t at = begin + 4 * threadIdx.x; at < end; at += 4 * kThreads * kSlots) {
     Slot slots[kSlots];
-    Four<std::remove_cvref_t<decltype(*a.x)>> x[kSlots];
+    Four<Accumulator<std::remove_cvref_t<decltype(*a.x)>>> x[kSlots];
 #pragma unroll
     for (int s = 0; s < kSlots; ++s) {
       slots[s] = slot_at(at + 4 * kThreads * s, end, aligned);
@@ -125,7 +125,7 @@ struct RowsPass {
 };
 
 template <class T>
-__host__ __device__ ColumnResult<T> result_of(const ReduceRows<T>& a, int64_t groups) {
+__host__ __device__ ColumnResult<Accumulator<T>> result_of(const ReduceRows<T>& a, int64_t groups) {
   return {.y = a.y,
           .partial = static_cast<double*>(a.workspace),
           .columns = a.columns,
@@ -143,10 +143,10 @@ __global__ void __launch_bounds__(kColumnThreads) reduce_rows_kernel(RowsPass<T>
   const int64_t row_begin = group * pass.grid.group_rows;
   const int64_t row_end = min(row_begin + pass.grid.group_rows, a.rows);
   double totals[4];
-  sum_columns<T>(
+  sum_columns<Accumulator<T>>(
       row_begin, row_end, pass.grid.width,
       [&](int64_t row) { return load(a.x + row * a.columns, slot); },
-      [](int64_t, const Four<T>& x) { return x; }, totals);
+      [](int64_t, const Four<Accumulator<T>>& x) { return x; }, totals);
   put_group(result_of(a, pass.grid.groups), group, slot, pass.grid.width, totals);
 }
 
@@ -178,8 +178,10 @@ void reduce_rows(const ReduceRows<T>& a, cudaStream_t stream) {
 
 template void reduce_sum(const ReduceSum<float>&, cudaStream_t);
 template void reduce_sum(const ReduceSum<double>&, cudaStream_t);
+template void reduce_sum(const ReduceSum<bf16>&, cudaStream_t);
 template void reduce_rows(const ReduceRows<float>&, cudaStream_t);
 template void reduce_rows(const ReduceRows<double>&, cudaStream_t);
+template void reduce_rows(const ReduceRows<bf16>&, cudaStream_t);
 template void sum_of_squares(const SumOfSquares<float>&, cudaStream_t);
 template void sum_of_squares(const SumOfSquares<double>&, cudaStream_t);
 
@@ -198,9 +200,11 @@ int64_t reduce_rows_workspace_bytes(const ReduceRows<T>& a) {
 
 template int64_t reduce_sum_workspace_bytes(const ReduceSum<float>&);
 template int64_t reduce_sum_workspace_bytes(const ReduceSum<double>&);
+template int64_t reduce_sum_workspace_bytes(const ReduceSum<bf16>&);
 template int64_t sum_of_squares_workspace_bytes(const SumOfSquares<float>&);
 template int64_t sum_of_squares_workspace_bytes(const SumOfSquares<double>&);
 template int64_t reduce_rows_workspace_bytes(const ReduceRows<float>&);
 template int64_t reduce_rows_workspace_bytes(const ReduceRows<double>&);
+template int64_t reduce_rows_workspace_bytes(const ReduceRows<bf16>&);
 
 }  // namespace flyball::cuda

@@ -101,7 +101,7 @@ __device__ inline Slot column_slot(int64_t tile, int width, int64_t columns, boo
 }
 
 // totals[j] = the sum over rows [row_begin, row_end) of column j of the thread's slot, in threads
-// [0, width). Four rows are added in T, the rest in f64.
+// [0, width). Four rows are added in T, what the kernel computes with, the rest in f64.
 // load(row) gives what is read of a row, use(row, loaded) the four elements that are added.
 template <class T, class Load, class Use>
 __device__ void sum_columns(int64_t row_begin, int64_t row_end, int width, Load load, Use use,

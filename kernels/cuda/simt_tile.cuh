@@ -1,43 +1,12 @@
 #pragma once
 
-#include <cstdint>
+#include "kernels/cuda/tile_operands.cuh"
 
-// Products of matrices by tiles that live in registers: the loop that gemm and conv2d share.
-//   sums[kM, kN] of a block = a[kM, depth] * b[kN, depth]^T
-// Both operands are cut along the depth into tiles [kDepth][kM] and [kDepth][kN]; loaders say where
-// an element of the operand lies in global memory (a matrix here, windows of images in
-// simt_windows.cuh) and give zeros outside of it.
+// Products of matrices by tiles that live in registers: the loop that gemm and conv2d share in f32
+// and f64. A tile of an operand lies in shared memory as [kDepth][kM] or [kDepth][kN].
 namespace flyball::cuda::simt {
 
-// Elements of a 16-byte vector.
-template <class T>
-inline constexpr int kWidth = 16 / static_cast<int>(sizeof(T));
-
-template <class T>
-struct alignas(16) Vector {
-  T at[kWidth<T>];
-};
-template <class T>
-__device__ void read_vector(const T* from, T (&to)[kWidth<T>]) {
-  const Vector<T> vector = *reinterpret_cast<const Vector<T>*>(from);
-#pragma unroll
-  for (int j = 0; j < kWidth<T>; ++j) to[j] = vector.at[j];
-}
-template <class T>
-__device__ void write_vector(T* to, const T (&from)[kWidth<T>]) {
-  Vector<T> vector;
-#pragma unroll
-  for (int j = 0; j < kWidth<T>; ++j) vector.at[j] = from[j];
-  *reinterpret_cast<Vector<T>*>(to) = vector;
-}
-
-// The next elements at `from`, of which `left` exist; kWhole: none, or a whole aligned vector.
-template <bool kWhole, class T>
-__device__ void read_or_zero(const T* from, int left, T (&to)[kWidth<T>]) {
-#pragma unroll
-  for (int j = 0; j < kWidth<T>; ++j) to[j] = !kWhole && j < left ? from[j] : T{0};
-  if (kWhole && left > 0) read_vector(from, to);
-}
+using namespace tiles;
 
 // A block's tile [kM, kN] of the result; a thread has kThreadM x kThreadN of it. kBlocks: of a
 // multiprocessor, which its 65536 registers have to leave room for.
@@ -75,81 +44,19 @@ __device__ constexpr int swizzle(int depth) {
   return 2 * kWidth<T> * (depth / kWidth<T>);
 }
 
-// How a thread's kVectors vectors of a tile lie, kRowStep or kDepthStep apart, for operands whose
-// depth is contiguous in memory: four threads read the 64 bytes of a row.
-template <class T, int kRows, int kThreads>
-struct AlongDepth {
-  using Element = T;
-  static constexpr bool kDepthIsContiguous = true;
-  static constexpr int kVectors = kRows * 4 / kThreads;
-  static constexpr int kRowStep = kThreads / 4, kDepthStep = 0;
-  static __device__ int row(int v) { return static_cast<int>(threadIdx.x) / 4 + v * kRowStep; }
-  static __device__ int depth(int) { return static_cast<int>(threadIdx.x) % 4 * kWidth<T>; }
-  static __device__ void store(T* tile, int v, const T (&values)[kWidth<T>]) {
+// Vector v of this thread goes to its place in a tile.
+template <class Placement, class T>
+__device__ void store_vector(T* tile, int v, const T (&values)[kWidth<T>]) {
+  const int row = Placement::row(v), depth = Placement::depth(v);
+  if constexpr (Placement::kDepthIsContiguous) {
 #pragma unroll
     for (int j = 0; j < kWidth<T>; ++j) {
-      tile[(depth(v) + j) * kRows + (row(v) ^ swizzle<T>(depth(v)))] = values[j];
+      tile[(depth + j) * Placement::kRows + (row ^ swizzle<T>(depth))] = values[j];
     }
+  } else {
+    write_vector(tile + depth * Placement::kRows + (row ^ swizzle<T>(depth)), values);
   }
-};
-
-// The same for operands whose rows are contiguous: kAcross threads read one depth.
-template <class T, int kRows, int kThreads>
-struct AlongRows {
-  using Element = T;
-  static constexpr bool kDepthIsContiguous = false;
-  static constexpr int kVectors = kRows * 4 / kThreads;
-  static constexpr int kAcross = kRows / kWidth<T>;
-  static constexpr int kRowStep = 0, kDepthStep = kThreads / kAcross;
-  static __device__ int row(int) { return static_cast<int>(threadIdx.x) % kAcross * kWidth<T>; }
-  static __device__ int depth(int v) {
-    return static_cast<int>(threadIdx.x) / kAcross + v * kDepthStep;
-  }
-  static __device__ void store(T* tile, int v, const T (&values)[kWidth<T>]) {
-    write_vector(tile + depth(v) * kRows + (row(v) ^ swizzle<T>(depth(v))), values);
-  }
-};
-
-// [rows, depth] at data[row * stride + depth], or, where rows are contiguous, data[depth * stride +
-// row].
-template <class T>
-struct Matrix {
-  const T* data;
-  int64_t stride;
-  int rows, depth;
-};
-
-// Loads one tile of a matrix after the other, vector by vector. kWhole: data is aligned and the
-// contiguous extent a multiple of the width, so that a vector is inside or outside as a whole.
-template <class Placement_, bool kWhole>
-struct MatrixTiles {
-  using Placement = Placement_;
-  using T = typename Placement::Element;
-  static constexpr bool kAlongDepth = Placement::kDepthIsContiguous;
-  const T* from;  // the thread's first element of this tile
-  int64_t stride;
-  int rows, depth;  // of the matrix, from there on
-
-  __device__ MatrixTiles(const Matrix<T>& matrix, int first_row, int first_step)
-      : stride(matrix.stride) {
-    const int row = first_row + Placement::row(0);
-    const int first_depth = first_step * 4 * kWidth<T> + Placement::depth(0);
-    from = matrix.data + (kAlongDepth ? row * stride + first_depth : first_depth * stride + row);
-    rows = matrix.rows - row;
-    depth = matrix.depth - first_depth;
-    if (kWhole && !kAlongDepth && rows <= 0) depth = 0;  // one number says that nothing is left
-  }
-  __device__ void load(int v, T (&values)[kWidth<T>]) const {
-    const int down = v * Placement::kRowStep, along = v * Placement::kDepthStep;
-    const bool inside = along < depth && (kWhole && !kAlongDepth ? true : down < rows);
-    const int left = !inside ? 0 : kWhole ? kWidth<T> : kAlongDepth ? depth : rows;
-    read_or_zero<kWhole>(from + (kAlongDepth ? down : along) * stride, left, values);
-  }
-  __device__ void advance() {
-    from += kAlongDepth ? 4 * kWidth<T> : 4 * kWidth<T> * stride;
-    depth -= 4 * kWidth<T>;
-  }
-};
+}
 
 // A thread's kCount rows of one depth of a tile, in vectors kStride apart.
 template <int kCount, int kStride, class T>
@@ -206,8 +113,8 @@ __device__ void multiply_tiles(A& a, B& b, int steps,
     if (part < InB::kVectors) b.load(part, next_b);
   };
   const auto store = [&](T* stage, int part) {
-    if (part < InA::kVectors) InA::store(stage, part, next_a);
-    if (part < InB::kVectors) InB::store(stage + Tile::kDepth * Tile::kM, part, next_b);
+    if (part < InA::kVectors) store_vector<InA>(stage, part, next_a);
+    if (part < InB::kVectors) store_vector<InB>(stage + Tile::kDepth * Tile::kM, part, next_b);
   };
 #pragma unroll
   for (int i = 0; i < Tile::kThreadM; ++i) {

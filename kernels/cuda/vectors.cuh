@@ -1,10 +1,14 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 #include <utility>
 
-// Four elements at a time: one 16-byte access (two in f64) where everything is aligned, single
-// elements otherwise.
+#include "kernels/cuda/widen.cuh"
+
+// Four elements at a time: one 16-byte access (two in f64, 8 bytes in bf16) where everything is
+// aligned, single elements otherwise. Loads give and stores take what kernels compute with: f32 for
+// bf16, the element itself otherwise.
 namespace flyball::cuda {
 
 template <class T>
@@ -31,9 +35,28 @@ __device__ bool are_aligned(const T*... x) {
   return ((reinterpret_cast<uintptr_t>(x) % alignof(Four<T>) == 0) && ...);
 }
 
-// The slot's elements; zeros where there are none.
 template <class T>
-__device__ Four<T> load(const T* x, const Slot& slot) {
+__device__ Four<Accumulator<T>> widened(const Four<T>& four) {
+  if constexpr (std::is_same_v<T, Accumulator<T>>) {
+    return four;
+  } else {
+    return {widened(four.at[0]), widened(four.at[1]), widened(four.at[2]), widened(four.at[3])};
+  }
+}
+
+template <class T>
+__device__ Four<T> narrowed(const Four<Accumulator<T>>& wide) {
+  if constexpr (std::is_same_v<T, Accumulator<T>>) {
+    return wide;
+  } else {
+    return {narrowed<T>(wide.at[0]), narrowed<T>(wide.at[1]), narrowed<T>(wide.at[2]),
+            narrowed<T>(wide.at[3])};
+  }
+}
+
+// The slot's elements as they are in memory, where registers are short; zeros where there are none.
+template <class T>
+__device__ Four<T> load_as_stored(const T* x, const Slot& slot) {
   if (slot.whole) return *reinterpret_cast<const Four<T>*>(x + slot.begin);
   Four<T> four;
 #pragma unroll
@@ -42,14 +65,19 @@ __device__ Four<T> load(const T* x, const Slot& slot) {
 }
 
 template <class T>
-__device__ void store(T* x, const Slot& slot, const Four<T>& four) {
+__device__ Four<Accumulator<T>> load(const T* x, const Slot& slot) {
+  return widened(load_as_stored(x, slot));
+}
+
+template <class T>
+__device__ void store(T* x, const Slot& slot, const Four<Accumulator<T>>& four) {
   if (slot.whole) {
-    *reinterpret_cast<Four<T>*>(x + slot.begin) = four;
+    *reinterpret_cast<Four<T>*>(x + slot.begin) = narrowed<T>(four);
     return;
   }
 #pragma unroll
   for (int j = 0; j < 4; ++j) {
-    if (j < slot.count) x[slot.begin + j] = four.at[j];
+    if (j < slot.count) x[slot.begin + j] = narrowed<T>(four.at[j]);
   }
 }
 
@@ -63,7 +91,7 @@ __device__ void map_inputs(int64_t count, To* to, Function function, std::index_
                            const From* const* from, bool aligned) {
   constexpr int kInputs = sizeof...(kInput);
   Slot slots[kMapSlots];
-  Four<From> inputs[kMapSlots][kInputs + 1];
+  Four<Accumulator<From>> inputs[kMapSlots][kInputs + 1];
 #pragma unroll
   for (int s = 0; s < kMapSlots; ++s) {
     const int64_t at = blockIdx.x * kMapTile + 4 * (s * kMapThreads + threadIdx.x);
@@ -73,7 +101,7 @@ __device__ void map_inputs(int64_t count, To* to, Function function, std::index_
   }
 #pragma unroll
   for (int s = 0; s < kMapSlots; ++s) {
-    Four<To> result;
+    Four<Accumulator<To>> result;
 #pragma unroll
     for (int j = 0; j < 4; ++j) result.at[j] = function(inputs[s][kInput].at[j]...);
     store(to, slots[s], result);

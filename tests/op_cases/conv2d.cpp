@@ -16,8 +16,14 @@ Shape x_shape(const Conv2dShape& d) { return {d.n, d.h, d.w, d.c}; }
 Shape filters_shape(const Conv2dShape& d) { return {d.k, d.r, d.s, d.c}; }
 Shape y_shape(const Conv2dShape& d) { return {d.n, d.p(), d.q(), d.k}; }
 
-OpCase named_case(const Conv2dShape& d, const std::string& pass) {
-  OpCase op{.operation = "conv2d", .name = pass + " " + name_of(d)};
+// What multiplies: f32 and f64 arithmetic, or tensor cores, on f32 operands rounded to tf32 or on
+// bf16.
+enum class Unit { simt, tf32, bf16 };
+
+OpCase named_case(const Conv2dShape& d, Unit unit, const std::string& pass) {
+  const char* units[] = {"", "tf32 ", "bf16 "};
+  OpCase op{.operation = "conv2d",
+            .name = str(units[static_cast<int>(unit)], pass, " ", name_of(d))};
   const auto pixels = static_cast<double>(d.n * d.p() * d.q());
   op.flops = 2 * pixels * static_cast<double>(d.k * d.r * d.s * d.c);
   op.bytes =
@@ -25,12 +31,37 @@ OpCase named_case(const Conv2dShape& d, const std::string& pass) {
   return op;
 }
 
+// Of sums of `products` products, then the bias or what was there. Products of two bf16 or tf32 are
+// exact in f32; a tensor core may truncate where it adds, which is two units of roundoff and does
+// not average out.
+Tolerance tolerance_of(int64_t products, Unit unit) {
+  Tolerance tolerance = sum_of(products + 1);
+  if (unit == Unit::tf32) tolerance = tf32_sum_of(products + 1);
+  if (unit != Unit::simt) tolerance.kernel = 2 * static_cast<double>(products + 1);
+  return tolerance;
+}
+
+// Sets the kernel of one pass for a unit.
+template <auto cpu_f32, auto cpu_f64, auto oracle, auto cuda_f32, auto cuda_f64, auto cuda_bf16,
+          class MakeArguments>
+void set_unit(OpCase& op, Unit unit, MakeArguments make) {
+  switch (unit) {
+    case Unit::simt:
+      return set_kernel<cpu_f32, cpu_f64, oracle, cuda_f32, cuda_f64>(op, make);
+    case Unit::tf32:
+      return set_kernel<nullptr, nullptr, oracle, cuda_f32>(op, make);
+    case Unit::bf16:
+      return set_kernel<nullptr, nullptr, oracle, nullptr, nullptr, cuda_bf16>(op, make);
+  }
+}
+
 struct Epilogue {
   bool bias = false, relu = false;
+  Unit unit = Unit::simt;
 };
 
 OpCase forward_case(const Conv2dShape& d, const Epilogue& e, const Values& values = normal()) {
-  OpCase op = named_case(d, "forward");
+  OpCase op = named_case(d, e.unit, "forward");
   op.name += str(e.bias ? " bias" : "", e.relu ? " relu" : "");
   const bool lattice = values.kind == Values::Kind::integers;
   op.operands = {
@@ -39,24 +70,26 @@ OpCase forward_case(const Conv2dShape& d, const Epilogue& e, const Values& value
   if (e.bias) {
     op.operands.push_back({.name = "bias",
                            .shape = {d.k},
-                           .values = lattice ? Values{Values::Kind::halves, -2, 2} : normal()});
+                           .values = lattice ? Values{Values::Kind::halves, -2, 2} : normal(),
+                           .element = Element::accumulator});
   }
   op.operands.push_back({.name = "y",
                          .shape = y_shape(d),
                          .role = Role::output,
-                         .tolerance = sum_of(d.r * d.s * d.c + 1)});
-  set_kernel<cpu::conv2d_forward<float>, cpu::conv2d_forward<double>, reference::conv2d_forward,
-             cuda::conv2d_forward<float>, cuda::conv2d_forward<double>>(
-      op, [d, e](auto zero, const Operands& operands) {
+                         .tolerance = tolerance_of(d.r * d.s * d.c, e.unit)});
+  set_unit<cpu::conv2d_forward<float>, cpu::conv2d_forward<double>, reference::conv2d_forward,
+           cuda::conv2d_forward<float>, cuda::conv2d_forward<double>, cuda::conv2d_forward<bf16>>(
+      op, e.unit, [d, e](auto zero, const Operands& operands) {
         using T = decltype(zero);
         return Conv2dForward<T>{.x = operands.get<T>("x"),
                                 .filters = operands.get<T>("filters"),
-                                .bias = operands.get<T>("bias"),
+                                .bias = operands.get<Accumulator<T>>("bias"),
                                 .y = operands.get<T>("y"),
                                 .shape = d,
-                                .relu = e.relu};
+                                .relu = e.relu,
+                                .tf32 = e.unit == Unit::tf32};
       });
-  if (!e.relu || lattice) {
+  if (e.unit == Unit::simt && (!e.relu || lattice)) {
     op.differentiable = [d, e](const Context& context, const std::vector<Variable>& v) {
       return conv2d(context, v[0], v[1], e.bias ? v[2] : Variable(),
                     {.stride = d.stride, .padding = d.padding, .relu = e.relu});
@@ -65,47 +98,53 @@ OpCase forward_case(const Conv2dShape& d, const Epilogue& e, const Values& value
   return op;
 }
 
-OpCase backward_data_case(const Conv2dShape& d, bool accumulate) {
-  OpCase op = named_case(d, "backward_data");
+OpCase backward_data_case(const Conv2dShape& d, bool accumulate, Unit unit = Unit::simt) {
+  OpCase op = named_case(d, unit, "backward_data");
   op.name += accumulate ? " accumulate" : "";
   op.operands = {{.name = "dy", .shape = y_shape(d)},
                  {.name = "filters", .shape = filters_shape(d)},
                  {.name = "dx",
                   .shape = x_shape(d),
                   .role = accumulate ? Role::in_out : Role::output,
-                  .tolerance = sum_of(d.r * d.s * d.k + 1)}};
-  set_kernel<cpu::conv2d_backward_data<float>, cpu::conv2d_backward_data<double>,
-             reference::conv2d_backward_data, cuda::conv2d_backward_data<float>,
-             cuda::conv2d_backward_data<double>>(op, [=](auto zero, const Operands& operands) {
-    using T = decltype(zero);
-    return Conv2dBackwardData<T>{.dy = operands.get<T>("dy"),
-                                 .filters = operands.get<T>("filters"),
-                                 .dx = operands.get<T>("dx"),
-                                 .shape = d,
-                                 .accumulate = accumulate};
-  });
+                  .tolerance = tolerance_of(d.r * d.s * d.k, unit)}};
+  set_unit<cpu::conv2d_backward_data<float>, cpu::conv2d_backward_data<double>,
+           reference::conv2d_backward_data, cuda::conv2d_backward_data<float>,
+           cuda::conv2d_backward_data<double>, cuda::conv2d_backward_data<bf16>>(
+      op, unit, [=](auto zero, const Operands& operands) {
+        using T = decltype(zero);
+        return Conv2dBackwardData<T>{.dy = operands.get<T>("dy"),
+                                     .filters = operands.get<T>("filters"),
+                                     .dx = operands.get<T>("dx"),
+                                     .shape = d,
+                                     .accumulate = accumulate,
+                                     .tf32 = unit == Unit::tf32};
+      });
   return op;
 }
 
-OpCase backward_weights_case(const Conv2dShape& d, bool accumulate, const Values& x = normal()) {
-  OpCase op = named_case(d, "backward_weights");
+OpCase backward_weights_case(const Conv2dShape& d, bool accumulate, const Values& x = normal(),
+                             Unit unit = Unit::simt) {
+  OpCase op = named_case(d, unit, "backward_weights");
   op.name += accumulate ? " accumulate" : "";
   op.operands = {{.name = "x", .shape = x_shape(d), .values = x},
                  {.name = "dy", .shape = y_shape(d)},
                  {.name = "dfilters",
                   .shape = filters_shape(d),
                   .role = accumulate ? Role::in_out : Role::output,
-                  .tolerance = sum_of(d.n * d.p() * d.q() + 1)}};
-  set_kernel<cpu::conv2d_backward_weights<float>, cpu::conv2d_backward_weights<double>,
-             reference::conv2d_backward_weights, cuda::conv2d_backward_weights<float>,
-             cuda::conv2d_backward_weights<double>>(op, [=](auto zero, const Operands& operands) {
-    using T = decltype(zero);
-    return Conv2dBackwardWeights<T>{.x = operands.get<T>("x"),
-                                    .dy = operands.get<T>("dy"),
-                                    .dfilters = operands.get<T>("dfilters"),
-                                    .shape = d,
-                                    .accumulate = accumulate};
-  });
+                  .tolerance = tolerance_of(d.n * d.p() * d.q(), unit),
+                  .element = Element::accumulator}};
+  set_unit<cpu::conv2d_backward_weights<float>, cpu::conv2d_backward_weights<double>,
+           reference::conv2d_backward_weights, cuda::conv2d_backward_weights<float>,
+           cuda::conv2d_backward_weights<double>, cuda::conv2d_backward_weights<bf16>>(
+      op, unit, [=](auto zero, const Operands& operands) {
+        using T = decltype(zero);
+        return Conv2dBackwardWeights<T>{.x = operands.get<T>("x"),
+                                        .dy = operands.get<T>("dy"),
+                                        .dfilters = operands.get<Accumulator<T>>("dfilters"),
+                                        .shape = d,
+                                        .accumulate = accumulate,
+                                        .tf32 = unit == Unit::tf32};
+      });
   return op;
 }
 
@@ -141,6 +180,20 @@ constexpr Conv2dShape kLargeShapes[] = {
     {3, 32, 32, 72, 72, 3, 3, 2, 1},
 };
 
+// Tensor cores: whole vectors of channels and not, filters up to 7 x 7, padding up to 3.
+constexpr Conv2dShape kTensorShapes[] = {
+    {2, 9, 9, 8, 16, 3, 3, 1, 1},   {2, 10, 9, 64, 64, 3, 3, 2, 1}, {1, 11, 11, 8, 24, 5, 5, 1, 2},
+    {1, 12, 13, 3, 64, 7, 7, 2, 3}, {1, 9, 9, 16, 8, 7, 7, 1, 3},   {3, 8, 8, 40, 72, 1, 1, 1, 0},
+    {2, 7, 9, 64, 136, 1, 1, 2, 0}, {1, 8, 8, 1, 8, 3, 3, 1, 0},    {2, 5, 5, 72, 8, 3, 3, 3, 2},
+    {1, 6, 7, 24, 16, 1, 3, 1, 1},  {3, 9, 7, 12, 20, 3, 3, 1, 1},
+};
+// Enough work for the larger tiles, with and without splits.
+constexpr Conv2dShape kLargeTensorShapes[] = {
+    {2, 16, 16, 136, 136, 3, 3, 1, 1}, {2, 16, 16, 135, 137, 3, 3, 1, 1},
+    {3, 32, 32, 72, 72, 3, 3, 2, 1},   {17, 32, 32, 8, 40, 3, 3, 1, 1},
+    {17, 32, 32, 3, 72, 1, 1, 1, 0},   {17, 33, 31, 72, 8, 1, 1, 1, 0},
+};
+
 // Batch 64: the convolutions of the CNN, of ResNet-18 on 32x32 images.
 constexpr Conv2dShape kBenchmarkShapes[] = {
     {64, 28, 28, 1, 32, 3, 3, 1, 0},    {64, 26, 26, 32, 64, 3, 3, 1, 0},
@@ -151,6 +204,32 @@ constexpr Conv2dShape kBenchmarkShapes[] = {
     {64, 8, 8, 256, 512, 3, 3, 2, 1},   {64, 8, 8, 256, 512, 1, 1, 2, 0},
     {64, 4, 4, 512, 512, 3, 3, 1, 1},
 };
+
+void add_tensor_tests(std::vector<OpCase>& cases, Unit unit) {
+  const auto add = [&](const Conv2dShape& d, bool every) {
+    for (const bool last : {false, true}) {
+      if (!every && !last) continue;
+      cases.push_back(forward_case(d, {.bias = last, .relu = last, .unit = unit}));
+      cases.push_back(backward_data_case(d, last, unit));
+      cases.push_back(backward_weights_case(d, last, normal(), unit));
+    }
+  };
+  for (const Conv2dShape& d : kTestShapes) add(d, false);
+  for (const Conv2dShape& d : kTensorShapes) add(d, true);
+  for (const Conv2dShape& d : kLargeTensorShapes) add(d, false);
+  cases.push_back(forward_case(kTestShapes[10], {.bias = true, .unit = unit}, normal(1000, 1)));
+  cases.back().name += " large mean";
+  cases.push_back(backward_weights_case(kTestShapes[10], false, normal(1000, 1), unit));
+  cases.back().name += " large mean";
+  // Exact, also in bf16: sums of at most 27 * 4 + 3/2 in halves have 8 bits.
+  for (const int i : {1, 5, 7}) {
+    OpCase op =
+        forward_case(kTestShapes[i], {.bias = true, .relu = true, .unit = unit}, integers(-2, 3));
+    op.operands.back().tolerance = {};
+    op.name += " integers";
+    cases.push_back(std::move(op));
+  }
+}
 
 }  // namespace
 
@@ -184,13 +263,17 @@ std::vector<OpCase> conv2d_cases() {
   cases.back().differentiable = nullptr;
   cases.push_back(backward_weights_case(kTestShapes[10], false, normal(1000, 1)));
   cases.back().name += " large mean";
+  for (const Unit unit : {Unit::tf32, Unit::bf16}) add_tensor_tests(cases, unit);
   for (const Conv2dShape& d : kBenchmarkShapes) {
     const bool cnn = d.h == 28 || d.h == 26;  // ResNet's have neither: batch norm follows
-    for (OpCase& op :
-         std::vector<OpCase>{forward_case(d, {.bias = cnn, .relu = cnn}),
-                             backward_data_case(d, false), backward_weights_case(d, false)}) {
-      op.benchmark = true;
-      cases.push_back(std::move(op));
+    for (const Unit unit : {Unit::simt, Unit::tf32, Unit::bf16}) {
+      for (OpCase& op :
+           std::vector<OpCase>{forward_case(d, {.bias = cnn, .relu = cnn, .unit = unit}),
+                               backward_data_case(d, false, unit),
+                               backward_weights_case(d, false, normal(), unit)}) {
+        op.benchmark = true;
+        cases.push_back(std::move(op));
+      }
     }
   }
   return cases;

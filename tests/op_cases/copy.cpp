@@ -21,14 +21,20 @@ OpCase copy_case(int64_t bytes) {
 
 template <class From, class To>
 OpCase cast_case(const char* name, int64_t count, Element from, Element to, const Values& values) {
+  constexpr bool kOnCpu = !std::is_same_v<From, bf16> && !std::is_same_v<To, bf16>;
   OpCase op{.operation = "copy", .name = str("cast ", name, " ", count)};
   op.operands = {{.name = "from", .shape = {count}, .values = values, .element = from},
                  {.name = "to", .shape = {count}, .role = Role::output, .element = to}};
-  set_kernel<cpu::cast<From, To>, cpu::cast<From, To>, reference::cast<From, To>,
-             cuda::cast<From, To>, cuda::cast<From, To>>(op, [=](auto, const Operands& operands) {
+  const auto make = [=](auto, const Operands& operands) {
     return Cast<From, To>{
         .from = operands.get<From>("from"), .to = operands.get<To>("to"), .count = count};
-  });
+  };
+  if constexpr (kOnCpu) {
+    set_kernel<cpu::cast<From, To>, cpu::cast<From, To>, reference::cast<From, To>,
+               cuda::cast<From, To>, cuda::cast<From, To>>(op, make);
+  } else {
+    set_kernel<nullptr, nullptr, reference::cast<From, To>, cuda::cast<From, To>>(op, make);
+  }
   op.bytes = static_cast<double>(count) * static_cast<double>(sizeof(From) + sizeof(To));
   return op;
 }
@@ -38,7 +44,7 @@ OpCase transpose_case(int64_t rows, int64_t columns) {
   op.operands = {{.name = "x", .shape = {rows, columns}},
                  {.name = "y", .shape = {columns, rows}, .role = Role::output}};
   set_kernel<cpu::transpose<float>, cpu::transpose<double>, reference::transpose,
-             cuda::transpose<float>, cuda::transpose<double>>(
+             cuda::transpose<float>, cuda::transpose<double>, cuda::transpose<bf16>>(
       op, [=](auto zero, const Operands& operands) {
         using T = decltype(zero);
         return Transpose<T>{
@@ -60,6 +66,11 @@ void add_casts(std::vector<OpCase>& cases, int64_t count) {
       cast_case<uint8_t, float>("u8 to f32", count, Element::u8, Element::f32, below(256)));
   cases.push_back(cast_case<int32_t, float>("i32 to f32", count, Element::i32, Element::f32,
                                             integers(-0x1p31, 0x1p31)));
+  const Values special{Values::Kind::normal_or_nonfinite, 0, 1};
+  cases.push_back(
+      cast_case<float, bf16>("f32 to bf16", count, Element::f32, Element::bf16, special));
+  cases.push_back(
+      cast_case<bf16, float>("bf16 to f32", count, Element::bf16, Element::f32, special));
 }
 
 }  // namespace

@@ -32,17 +32,18 @@ OpCase dropout_case(int64_t count, double probability, const Options& o = {}) {
   op.operands.push_back(
       {.name = "step", .shape = {1}, .values = constant(5), .element = Element::i64});
   set_kernel<cpu::dropout<float>, cpu::dropout<double>, reference::dropout, cuda::dropout<float>,
-             cuda::dropout<double>>(op, [=](auto zero, const Operands& operands) {
-    using T = decltype(zero);
-    return InvertedDropout<T>{.x = operands.get<T>("x"),
-                              .y = operands.get<T>(o.in_place ? "x" : "y"),
-                              .count = count,
-                              .probability = probability,
-                              .seed = kSeed,
-                              .layer = kLayer,
-                              .step = operands.get<int64_t>("step"),
-                              .accumulate = o.accumulate};
-  });
+             cuda::dropout<double>, cuda::dropout<bf16>>(
+      op, [=](auto zero, const Operands& operands) {
+        using T = decltype(zero);
+        return InvertedDropout<T>{.x = operands.get<T>("x"),
+                                  .y = operands.get<T>(o.in_place ? "x" : "y"),
+                                  .count = count,
+                                  .probability = probability,
+                                  .seed = kSeed,
+                                  .layer = kLayer,
+                                  .step = operands.get<int64_t>("step"),
+                                  .accumulate = o.accumulate};
+      });
   if (probability > 0 && !o.accumulate && !o.in_place) {
     op.differentiable = [=](const Context& context, const std::vector<Variable>& v) {
       return dropout(context, v[0], probability, kLayer);
@@ -69,7 +70,9 @@ std::vector<OpCase> dropout_cases() {
   // The first element's word is the smallest that is kept, and the largest that is dropped.
   const double word = philox_at(0, 5, kLayer, kSeed).word[0];
   cases.push_back(dropout_case(100, word * 0x1p-32));
+  cases.back().name += " keeps its first";
   cases.push_back(dropout_case(100, (word + 1) * 0x1p-32));
+  cases.back().name += " drops its first";
   for (const int64_t count : {int64_t{64} * 9216, int64_t{1} << 20}) {
     cases.push_back(dropout_case(count, 0.25));
     cases.back().benchmark = true;

@@ -35,10 +35,10 @@ OpCase fill_case(int64_t count, const Options& o) {
                          .role = o.accumulate ? Role::in_out : Role::output,
                          .tolerance = sum_of(3)});
   set_kernel<cpu::fill<float>, cpu::fill<double>, reference::fill, cuda::fill<float>,
-             cuda::fill<double>>(op, [=](auto zero, const Operands& operands) {
+             cuda::fill<double>, cuda::fill<bf16>>(op, [=](auto zero, const Operands& operands) {
     using T = decltype(zero);
     return Fill<T>{.x = operands.get<T>("x"),
-                   .value = T{1.25},
+                   .value = Accumulator<T>{1.25},
                    .factor = operands.get<T>("factor"),
                    .count = count,
                    .accumulate = o.accumulate};
@@ -52,7 +52,9 @@ OpCase scale_case(int64_t count, const Options& o) {
                          .shape = {count},
                          .role = o.in_place ? Role::in_out : Role::input,
                          .tolerance = sum_of(o.in_place ? 2 : 0)});
-  if (o.device_scalar) op.operands.push_back({.name = "alpha", .shape = {1}});
+  if (o.device_scalar) {
+    op.operands.push_back({.name = "alpha", .shape = {1}, .element = Element::accumulator});
+  }
   if (!o.in_place) {
     op.operands.push_back({.name = "y",
                            .shape = {count},
@@ -60,12 +62,12 @@ OpCase scale_case(int64_t count, const Options& o) {
                            .tolerance = sum_of(2)});
   }
   set_kernel<cpu::scale<float>, cpu::scale<double>, reference::scale, cuda::scale<float>,
-             cuda::scale<double>>(op, [=](auto zero, const Operands& operands) {
+             cuda::scale<double>, cuda::scale<bf16>>(op, [=](auto zero, const Operands& operands) {
     using T = decltype(zero);
     return Scale<T>{.x = operands.get<T>("x"),
                     .y = operands.get<T>(o.in_place ? "x" : "y"),
-                    .alpha = T{0.75},
-                    .alpha_pointer = operands.get<T>("alpha"),
+                    .alpha = Accumulator<T>{0.75},
+                    .alpha_pointer = operands.get<Accumulator<T>>("alpha"),
                     .count = count,
                     .accumulate = o.accumulate};
   });
@@ -103,8 +105,8 @@ const char* result_of(Alias alias) {
 
 OpCase add_case(int64_t count, Alias alias) {
   OpCase op = binary_case("add", count, alias, false);
-  set_kernel<cpu::add<float>, cpu::add<double>, reference::add, cuda::add<float>,
-             cuda::add<double>>(op, [=](auto zero, const Operands& operands) {
+  set_kernel<cpu::add<float>, cpu::add<double>, reference::add, cuda::add<float>, cuda::add<double>,
+             cuda::add<bf16>>(op, [=](auto zero, const Operands& operands) {
     using T = decltype(zero);
     return Add<T>{.a = operands.get<T>("a"),
                   .b = operands.get<T>("b"),
@@ -122,7 +124,7 @@ OpCase add_case(int64_t count, Alias alias) {
 OpCase multiply_case(int64_t count, Alias alias, bool accumulate) {
   OpCase op = binary_case("multiply", count, alias, accumulate);
   set_kernel<cpu::multiply<float>, cpu::multiply<double>, reference::multiply,
-             cuda::multiply<float>, cuda::multiply<double>>(
+             cuda::multiply<float>, cuda::multiply<double>, cuda::multiply<bf16>>(
       op, [=](auto zero, const Operands& operands) {
         using T = decltype(zero);
         return Multiply<T>{.a = operands.get<T>("a"),
@@ -147,7 +149,7 @@ OpCase relu_forward_case(int64_t count, const Options& o, const Values& values) 
                          .values = values});
   if (!o.in_place) op.operands.push_back({.name = "y", .shape = {count}, .role = Role::output});
   set_kernel<cpu::relu_forward<float>, cpu::relu_forward<double>, reference::relu_forward,
-             cuda::relu_forward<float>, cuda::relu_forward<double>>(
+             cuda::relu_forward<float>, cuda::relu_forward<double>, cuda::relu_forward<bf16>>(
       op, [=](auto zero, const Operands& operands) {
         using T = decltype(zero);
         return ReluForward<T>{.x = operands.get<T>("x"),
@@ -174,7 +176,7 @@ OpCase relu_backward_case(int64_t count, const Options& o) {
                            .tolerance = sum_of(o.accumulate ? 1 : 0)});
   }
   set_kernel<cpu::relu_backward<float>, cpu::relu_backward<double>, reference::relu_backward,
-             cuda::relu_backward<float>, cuda::relu_backward<double>>(
+             cuda::relu_backward<float>, cuda::relu_backward<double>, cuda::relu_backward<bf16>>(
       op, [=](auto zero, const Operands& operands) {
         using T = decltype(zero);
         return ReluBackward<T>{.y = operands.get<T>("y"),
@@ -201,20 +203,22 @@ OpCase bias_relu_backward_case(int64_t rows, int64_t columns, const Options& o, 
     op.operands.push_back({.name = "dbias",
                            .shape = {columns},
                            .role = o.accumulate ? Role::in_out : Role::output,
-                           .tolerance = sum_of(rows + 1)});
+                           .tolerance = sum_of(rows + 1),
+                           .element = Element::accumulator});
   }
   set_kernel<cpu::bias_relu_backward<float>, cpu::bias_relu_backward<double>,
              reference::bias_relu_backward, cuda::bias_relu_backward<float>,
-             cuda::bias_relu_backward<double>>(op, [=](auto zero, const Operands& operands) {
-    using T = decltype(zero);
-    return BiasReluBackward<T>{.y = operands.get<T>("y"),
-                               .dy = operands.get<T>("dy"),
-                               .dz = operands.get<T>(o.in_place ? "dy" : "dz"),
-                               .dbias = operands.get<T>("dbias"),
-                               .rows = rows,
-                               .columns = columns,
-                               .accumulate_dbias = o.accumulate};
-  });
+             cuda::bias_relu_backward<double>, cuda::bias_relu_backward<bf16>>(
+      op, [=](auto zero, const Operands& operands) {
+        using T = decltype(zero);
+        return BiasReluBackward<T>{.y = operands.get<T>("y"),
+                                   .dy = operands.get<T>("dy"),
+                                   .dz = operands.get<T>(o.in_place ? "dy" : "dz"),
+                                   .dbias = operands.get<Accumulator<T>>("dbias"),
+                                   .rows = rows,
+                                   .columns = columns,
+                                   .accumulate_dbias = o.accumulate};
+      });
   return op;
 }
 

@@ -10,48 +10,100 @@ struct Sizes {
   int64_t m, n, k;
 };
 
+// What multiplies: f32 and f64 arithmetic, or tensor cores, on f32 operands rounded to tf32 or on
+// bf16 with a result in bf16 or f32.
+enum class Unit { simt, tf32, bf16, bf16_to_f32 };
+
 struct Options {
   bool transpose_a = false, transpose_b = false;
   bool bias = false, relu = false, accumulate = false;
+  Unit unit = Unit::simt;
+  int64_t offset = 0;  // elements by which all operands are moved off their alignment
 };
 
 std::string name_of(const Sizes& s, const Options& o) {
-  return str(o.transpose_a ? "t" : "n", o.transpose_b ? "t" : "n", " ", s.m, "x", s.n, "x", s.k,
-             o.bias ? " bias" : "", o.relu ? " relu" : "", o.accumulate ? " accumulate" : "");
+  const char* units[] = {"", "tf32 ", "bf16 ", "bf16 to f32 "};
+  return str(units[static_cast<int>(o.unit)], o.transpose_a ? "t" : "n", o.transpose_b ? "t" : "n",
+             " ", s.m, "x", s.n, "x", s.k, o.bias ? " bias" : "", o.relu ? " relu" : "",
+             o.accumulate ? " accumulate" : "", o.offset > 0 ? " misaligned" : "");
+}
+
+// k products and k - 1 additions each, then the bias or what was there. Products of two bf16 or
+// tf32 are exact in f32; a tensor core may truncate where it adds, which is two units of roundoff
+// and does not average out.
+Tolerance tolerance_of(const Sizes& s, Unit unit) {
+  Tolerance tolerance = sum_of(s.k + 1);
+  if (unit == Unit::tf32) tolerance = tf32_sum_of(s.k + 1);
+  if (unit != Unit::simt) tolerance.kernel = 2 * static_cast<double>(s.k + 1);
+  return tolerance;
+}
+
+template <class T>
+T* moved(const Operands& operands, const char* name, int64_t offset) {
+  T* data = operands.get<T>(name);
+  return data == nullptr ? nullptr : data + offset;
 }
 
 OpCase gemm_case(const Sizes& s, const Options& o, const Values& values = normal()) {
-  const Shape a = o.transpose_a ? Shape{s.k, s.m} : Shape{s.m, s.k};
-  const Shape b = o.transpose_b ? Shape{s.n, s.k} : Shape{s.k, s.n};
+  const auto shape = [&o](int64_t rows, int64_t columns) {
+    return o.offset > 0 ? Shape{rows * columns + o.offset} : Shape{rows, columns};
+  };
+  const Shape a = o.transpose_a ? shape(s.k, s.m) : shape(s.m, s.k);
+  const Shape b = o.transpose_b ? shape(s.n, s.k) : shape(s.k, s.n);
   const bool lattice = values.kind == Values::Kind::integers;
   OpCase op{.operation = "gemm", .name = name_of(s, o)};
   op.operands = {{.name = "a", .shape = a, .values = values},
                  {.name = "b", .shape = b, .values = lattice ? values : normal()}};
   if (o.bias) {
     op.operands.push_back({.name = "bias",
-                           .shape = {s.n},
-                           .values = lattice ? Values{Values::Kind::halves, -2, 2} : normal()});
+                           .shape = {s.n + o.offset},
+                           .values = lattice ? Values{Values::Kind::halves, -2, 2} : normal(),
+                           .element = Element::accumulator});
   }
-  // k products and k - 1 additions each, then the bias or what was there.
+  // Integers are exact on tensor cores as long as a bf16 result has 8 bits for them.
+  const bool exact = lattice && o.unit != Unit::simt;
   op.operands.push_back({.name = "c",
-                         .shape = {s.m, s.n},
+                         .shape = shape(s.m, s.n),
                          .role = o.accumulate ? Role::in_out : Role::output,
-                         .tolerance = sum_of(s.k + 1)});
-  set_kernel<cpu::gemm<float>, cpu::gemm<double>, reference::gemm, cuda::gemm<float>,
-             cuda::gemm<double>>(op, [s, o](auto zero, const Operands& operands) {
-    using T = decltype(zero);
-    return Gemm<T>{.a = operands.get<T>("a"),
-                   .b = operands.get<T>("b"),
-                   .bias = operands.get<T>("bias"),
-                   .c = operands.get<T>("c"),
-                   .m = s.m,
-                   .n = s.n,
-                   .k = s.k,
-                   .transpose_a = o.transpose_a,
-                   .transpose_b = o.transpose_b,
-                   .relu = o.relu,
-                   .accumulate = o.accumulate};
-  });
+                         .values = lattice ? values : normal(),
+                         .tolerance = exact ? Tolerance{} : tolerance_of(s, o.unit),
+                         .element = o.unit == Unit::bf16 ? Element::real : Element::accumulator});
+  const auto make = [s, o]<class T, class Out>(T, Out, const Operands& operands) {
+    return Gemm<T, Out>{.a = moved<T>(operands, "a", o.offset),
+                        .b = moved<T>(operands, "b", o.offset),
+                        .bias = moved<Accumulator<T>>(operands, "bias", o.offset),
+                        .c = moved<Out>(operands, "c", o.offset),
+                        .m = s.m,
+                        .n = s.n,
+                        .k = s.k,
+                        .transpose_a = o.transpose_a,
+                        .transpose_b = o.transpose_b,
+                        .relu = o.relu,
+                        .accumulate = o.accumulate,
+                        .tf32 = o.unit == Unit::tf32};
+  };
+  const auto same = [make](auto zero, const Operands& operands) {
+    return make(zero, zero, operands);
+  };
+  const auto widened = [make](auto zero, const Operands& operands) {
+    return make(zero, Accumulator<decltype(zero)>{}, operands);
+  };
+  switch (o.unit) {
+    case Unit::simt:
+      set_kernel<cpu::gemm<float>, cpu::gemm<double>, reference::gemm, cuda::gemm<float>,
+                 cuda::gemm<double>>(op, same);
+      break;
+    case Unit::tf32:
+      set_kernel<nullptr, nullptr, reference::gemm, cuda::gemm<float>>(op, same);
+      break;
+    case Unit::bf16:
+      set_kernel<nullptr, nullptr, reference::gemm, nullptr, nullptr, cuda::gemm<bf16>>(op, same);
+      break;
+    case Unit::bf16_to_f32:
+      set_kernel<nullptr, nullptr, reference::gemm, nullptr, nullptr, cuda::gemm<bf16, float>>(
+          op, widened);
+      break;
+  }
   const auto m = static_cast<double>(s.m), n = static_cast<double>(s.n),
              k = static_cast<double>(s.k);
   op.flops = 2 * m * n * k;
@@ -122,10 +174,57 @@ void add_tests(std::vector<OpCase>& cases) {
   }
 }
 
+// Tensor cores: sizes on either side of 32, of the tiles and of 1024, in whole vectors and not.
+void add_tensor_tests(std::vector<OpCase>& cases, Unit unit) {
+  const Sizes sizes[] = {{1, 1, 1},       {2, 3, 1},       {3, 5, 0},      {31, 32, 33},
+                         {33, 31, 32},    {64, 64, 64},    {63, 65, 95},   {72, 136, 200},
+                         {127, 129, 131}, {128, 120, 128}, {16, 17, 1023}, {24, 40, 1032}};
+  for (const bool a : {false, true}) {
+    for (const bool b : {false, true}) {
+      Options o{.transpose_a = a, .transpose_b = b, .unit = unit};
+      for (const Sizes& s : sizes) cases.push_back(gemm_case(s, o));
+      // Exact: sums of at most 31 * 4 have at most 7 bits; the longer ones in f32, across splits.
+      cases.push_back(gemm_case({65, 67, 31}, o, integers(-2, 3)));
+      if (unit != Unit::bf16) {
+        cases.push_back(gemm_case({137, 71, 1025}, o, integers(-2, 3)));
+        cases.push_back(gemm_case({136, 72, 1032}, o, integers(-2, 3)));
+      }
+      o.offset = 1;
+      cases.push_back(gemm_case({72, 64, 96}, o));
+      o.offset = 0;
+      for (Options e : {Options{.bias = true}, Options{.bias = true, .relu = true},
+                        Options{.relu = true}, Options{.accumulate = true}}) {
+        e.transpose_a = a;
+        e.transpose_b = b;
+        e.unit = unit;
+        cases.push_back(gemm_case({33, 35, 37}, e));   // one part of k
+        cases.push_back(gemm_case({40, 72, 520}, e));  // several
+        cases.push_back(gemm_case({41, 71, 517}, e));
+      }
+      cases.push_back(gemm_case({33, 65, 257}, o, normal(1000, 1)));
+      cases.back().name += " large mean";
+      // Enough work for the larger tiles, 128 x 128 and 128 x 64.
+      if (unit == Unit::bf16_to_f32) continue;  // the same kernels as bf16
+      o.bias = o.relu = true;
+      for (const Sizes& s : {Sizes{1541, 1539, 19}, Sizes{1544, 1536, 24}, Sizes{16899, 10, 23},
+                             Sizes{16904, 40, 24}}) {
+        cases.push_back(gemm_case(s, o));
+      }
+    }
+  }
+  // The same with splits.
+  const int64_t k = unit == Unit::tf32 ? 2824 : 5640;
+  cases.push_back(gemm_case({129, 257, k - 5}, {.accumulate = true, .unit = unit}));
+  cases.push_back(gemm_case({136, 264, k}, {.bias = true, .relu = true, .unit = unit}));
+}
+
 void add_benchmarks(std::vector<OpCase>& cases) {
-  const auto add = [&](const Sizes& s, const Options& o) {
-    cases.push_back(gemm_case(s, o));
-    cases.back().benchmark = true;
+  const auto add = [&](const Sizes& s, Options o) {
+    for (const Unit unit : {Unit::simt, Unit::tf32, Unit::bf16}) {
+      o.unit = unit;
+      cases.push_back(gemm_case(s, o));
+      cases.back().benchmark = true;
+    }
   };
   for (const int64_t size : {512, 1024, 2048}) add({size, size, size}, {});
   add({127, 129, 131}, {});
@@ -146,6 +245,9 @@ void add_benchmarks(std::vector<OpCase>& cases) {
 std::vector<OpCase> gemm_cases() {
   std::vector<OpCase> cases;
   add_tests(cases);
+  for (const Unit unit : {Unit::tf32, Unit::bf16, Unit::bf16_to_f32}) {
+    add_tensor_tests(cases, unit);
+  }
   add_benchmarks(cases);
   return cases;
 }

@@ -39,14 +39,15 @@ OpCase max_forward_case(const Pool2dShape& d, const Max& max, const Values& valu
   }
   set_kernel<cpu::max_pool2d_forward<float>, cpu::max_pool2d_forward<double>,
              reference::max_pool2d_forward, cuda::max_pool2d_forward<float>,
-             cuda::max_pool2d_forward<double>>(op, [=](auto zero, const Operands& operands) {
-    using T = decltype(zero);
-    return MaxPool2dForward<T>{.x = operands.get<T>("x"),
-                               .y = operands.get<T>("y"),
-                               .argmax = operands.get<uint8_t>("argmax"),
-                               .shape = d,
-                               .relu = max.relu};
-  });
+             cuda::max_pool2d_forward<double>, cuda::max_pool2d_forward<bf16>>(
+      op, [=](auto zero, const Operands& operands) {
+        using T = decltype(zero);
+        return MaxPool2dForward<T>{.x = operands.get<T>("x"),
+                                   .y = operands.get<T>("y"),
+                                   .argmax = operands.get<uint8_t>("argmax"),
+                                   .shape = d,
+                                   .relu = max.relu};
+      });
   if (max.argmax && values.kind == Values::Kind::distinct) {
     op.differentiable = [=](const Context& context, const std::vector<Variable>& v) {
       return max_pool2d(
@@ -73,14 +74,15 @@ OpCase max_backward_case(const Pool2dShape& d, bool accumulate) {
                   .tolerance = sum_of(windows_over_element(d))}};
   set_kernel<cpu::max_pool2d_backward<float>, cpu::max_pool2d_backward<double>,
              reference::max_pool2d_backward, cuda::max_pool2d_backward<float>,
-             cuda::max_pool2d_backward<double>>(op, [=](auto zero, const Operands& operands) {
-    using T = decltype(zero);
-    return MaxPool2dBackward<T>{.dy = operands.get<T>("dy"),
-                                .argmax = operands.get<uint8_t>("argmax"),
-                                .dx = operands.get<T>("dx"),
-                                .shape = d,
-                                .accumulate = accumulate};
-  });
+             cuda::max_pool2d_backward<double>, cuda::max_pool2d_backward<bf16>>(
+      op, [=](auto zero, const Operands& operands) {
+        using T = decltype(zero);
+        return MaxPool2dBackward<T>{.dy = operands.get<T>("dy"),
+                                    .argmax = operands.get<uint8_t>("argmax"),
+                                    .dx = operands.get<T>("dx"),
+                                    .shape = d,
+                                    .accumulate = accumulate};
+      });
   op.bytes = static_cast<double>(4 * x_shape(d).count() + 5 * y_shape(d).count());
   return op;
 }
@@ -94,11 +96,12 @@ OpCase average_forward_case(const Pool2dShape& d) {
                   .tolerance = sum_of(d.window * d.window + 2)}};
   set_kernel<cpu::average_pool2d_forward<float>, cpu::average_pool2d_forward<double>,
              reference::average_pool2d_forward, cuda::average_pool2d_forward<float>,
-             cuda::average_pool2d_forward<double>>(op, [=](auto zero, const Operands& operands) {
-    using T = decltype(zero);
-    return AveragePool2dForward<T>{
-        .x = operands.get<T>("x"), .y = operands.get<T>("y"), .shape = d};
-  });
+             cuda::average_pool2d_forward<double>, cuda::average_pool2d_forward<bf16>>(
+      op, [=](auto zero, const Operands& operands) {
+        using T = decltype(zero);
+        return AveragePool2dForward<T>{
+            .x = operands.get<T>("x"), .y = operands.get<T>("y"), .shape = d};
+      });
   op.differentiable = [=](const Context& context, const std::vector<Variable>& v) {
     return average_pool2d(context, v[0],
                           {.window = d.window, .stride = d.stride, .padding = d.padding});
@@ -117,13 +120,14 @@ OpCase average_backward_case(const Pool2dShape& d, bool accumulate) {
                   .tolerance = sum_of(windows_over_element(d) + 2)}};
   set_kernel<cpu::average_pool2d_backward<float>, cpu::average_pool2d_backward<double>,
              reference::average_pool2d_backward, cuda::average_pool2d_backward<float>,
-             cuda::average_pool2d_backward<double>>(op, [=](auto zero, const Operands& operands) {
-    using T = decltype(zero);
-    return AveragePool2dBackward<T>{.dy = operands.get<T>("dy"),
-                                    .dx = operands.get<T>("dx"),
-                                    .shape = d,
-                                    .accumulate = accumulate};
-  });
+             cuda::average_pool2d_backward<double>, cuda::average_pool2d_backward<bf16>>(
+      op, [=](auto zero, const Operands& operands) {
+        using T = decltype(zero);
+        return AveragePool2dBackward<T>{.dy = operands.get<T>("dy"),
+                                        .dx = operands.get<T>("dx"),
+                                        .shape = d,
+                                        .accumulate = accumulate};
+      });
   op.bytes = 4.0 * static_cast<double>(x_shape(d).count() + y_shape(d).count());
   return op;
 }
@@ -136,7 +140,7 @@ OpCase global_forward_case(const Shape& x, const Values& values = normal()) {
       {.name = "y", .shape = {x[0], x[3]}, .role = Role::output, .tolerance = sum_of(pixels + 2)}};
   set_kernel<cpu::global_average_pool_forward<float>, cpu::global_average_pool_forward<double>,
              reference::global_average_pool_forward, cuda::global_average_pool_forward<float>,
-             cuda::global_average_pool_forward<double>>(
+             cuda::global_average_pool_forward<double>, cuda::global_average_pool_forward<bf16>>(
       op, [=](auto zero, const Operands& operands) {
         using T = decltype(zero);
         return GlobalAveragePoolForward<T>{.x = operands.get<T>("x"),
@@ -162,7 +166,7 @@ OpCase global_backward_case(const Shape& x, bool accumulate) {
                   .tolerance = sum_of(3)}};
   set_kernel<cpu::global_average_pool_backward<float>, cpu::global_average_pool_backward<double>,
              reference::global_average_pool_backward, cuda::global_average_pool_backward<float>,
-             cuda::global_average_pool_backward<double>>(
+             cuda::global_average_pool_backward<double>, cuda::global_average_pool_backward<bf16>>(
       op, [=](auto zero, const Operands& operands) {
         using T = decltype(zero);
         return GlobalAveragePoolBackward<T>{.dy = operands.get<T>("dy"),

@@ -17,7 +17,7 @@ OpCase sum_case(int64_t count, double alpha, bool accumulate, const Values& valu
                   .role = accumulate ? Role::in_out : Role::output,
                   .tolerance = {1, 2 * roundings(count + 2)}}};
   set_kernel<cpu::reduce_sum<float>, cpu::reduce_sum<double>, reference::reduce_sum,
-             cuda::reduce_sum<float>, cuda::reduce_sum<double>>(
+             cuda::reduce_sum<float>, cuda::reduce_sum<double>, cuda::reduce_sum<bf16>>(
       op, [=](auto zero, const Operands& operands) {
         using T = decltype(zero);
         return ReduceSum<T>{.x = operands.get<T>("x"),
@@ -43,13 +43,14 @@ OpCase rows_case(int64_t rows, int64_t columns, bool accumulate, const Values& v
                  {.name = "y",
                   .shape = {columns},
                   .role = accumulate ? Role::in_out : Role::output,
-                  .tolerance = sum_of(rows + 1)}};
+                  .tolerance = sum_of(rows + 1),
+                  .element = Element::accumulator}};
   set_kernel<cpu::reduce_rows<float>, cpu::reduce_rows<double>, reference::reduce_rows,
-             cuda::reduce_rows<float>, cuda::reduce_rows<double>>(
+             cuda::reduce_rows<float>, cuda::reduce_rows<double>, cuda::reduce_rows<bf16>>(
       op, [=](auto zero, const Operands& operands) {
         using T = decltype(zero);
         return ReduceRows<T>{.x = operands.get<T>("x"),
-                             .y = operands.get<T>("y"),
+                             .y = operands.get<Accumulator<T>>("y"),
                              .rows = rows,
                              .columns = columns,
                              .accumulate = accumulate};

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <type_traits>
+
 #include "kernels/copy.h"
 
 // The assignments of kernels/copy.h, one element at a time.
@@ -13,7 +15,15 @@ inline void copy(const Copy& a) {
 
 template <class From, class To>
 void cast(const Cast<From, To>& a) {
-  for (int64_t i = 0; i < a.count; ++i) a.to[i] = static_cast<To>(a.from[i]);
+  for (int64_t i = 0; i < a.count; ++i) {
+    if constexpr (std::is_same_v<To, bf16>) {
+      a.to[i] = to_bf16(a.from[i]);
+    } else if constexpr (std::is_same_v<From, bf16>) {
+      a.to[i] = to_float(a.from[i]);
+    } else {
+      a.to[i] = static_cast<To>(a.from[i]);
+    }
+  }
 }
 
 inline void transpose(const Transpose<double>& a) {

@@ -1,12 +1,13 @@
 #pragma once
 
 #include "kernels/conv2d.h"
-#include "kernels/cuda/simt_output.cuh"
+#include "kernels/cuda/tile_operands.cuh"
+#include "kernels/cuda/tile_output.cuh"
 
 // Convolution as a product of matrices that are never written down: loaders that find an element
 // of the matrix of windows in the image itself. Windows are numbered (n, p, q), the elements of one
 // (tap row i, tap column j, channel), channels fastest.
-namespace flyball::cuda::simt {
+namespace flyball::cuda::tiles {
 
 // Quotients by a divisor that is known before the kernel runs, for numerators below 2^31: n / d =
 // (n * m / 2^32 + n) / 2^s with s = ceil(log2 d), m = floor(2^32 (2^s - d) / d) + 1 (Granlund &
@@ -108,10 +109,11 @@ __device__ WindowElement element_of(const Windows<T>& windows, int element) {
 
 // Tiles whose rows are windows and whose depth are their elements. kWhole: images are aligned and
 // channels a multiple of the width, so that a vector has one tap.
-template <class Placement_, int kDirection, bool kWhole>
+template <class Placement_, int kDirection, bool kWhole_>
 struct WindowsByElement {
   using Placement = Placement_;
   using T = typename Placement::Element;
+  static constexpr bool kWhole = kWhole_;
   const Windows<T>& windows;
   const T* from[Placement::kVectors];  // the windows' first elements
   int y[Placement::kVectors], x[Placement::kVectors];
@@ -128,19 +130,25 @@ struct WindowsByElement {
       x[v] = pixel.x;
     }
   }
+  // Whether element `element + j` of vector v's window is inside, and its place.
+  __device__ bool find_element(int v, int j, const T*& at) const {
+    const WindowElement found = element_of<kDirection>(windows, element + j);
+    at = from[v] + found.offset;
+    return element + j < windows.elements && is_inside(windows, y[v] + found.i, x[v] + found.j);
+  }
+  __device__ bool find(int v, const T*& at) const { return find_element(v, 0, at); }
   __device__ void load(int v, T (&values)[kWidth<T>]) const {
     constexpr int kEach = kWhole ? kWidth<T> : 1;  // elements of a load
 #pragma unroll
-    for (int j = 0; j < kWidth<T>; ++j) values[j] = 0;
+    for (int j = 0; j < kWidth<T>; ++j) values[j] = T{};
 #pragma unroll
     for (int j = 0; j < kWidth<T>; j += kEach) {
-      const WindowElement at = element_of<kDirection>(windows, element + j);
-      if (element + j >= windows.elements || !is_inside(windows, y[v] + at.i, x[v] + at.j))
-        continue;
+      const T* at;
+      if (!find_element(v, j, at)) continue;
       if constexpr (kWhole) {
-        read_vector(from[v] + at.offset, values);
+        read_vector(at, values);
       } else {
-        values[j] = from[v][at.offset];
+        values[j] = *at;
       }
     }
   }
@@ -148,14 +156,15 @@ struct WindowsByElement {
 };
 
 // Tiles whose rows are the windows' elements and whose depth are the windows.
-template <class Placement_, bool kWhole>
+template <class Placement_, bool kWhole_>
 struct ElementsByWindow {
   using Placement = Placement_;
   using T = typename Placement::Element;
+  static constexpr bool kWhole = kWhole_;
   static constexpr int kEach = kWhole ? kWidth<T> : 1;
   static constexpr int kLoads = kWidth<T> / kEach;  // of a vector
   const Windows<T>& windows;
-  WindowElement at[kLoads];
+  WindowElement elements[kLoads];
   int left;  // elements from the thread's first on
   int window;
 
@@ -165,29 +174,37 @@ struct ElementsByWindow {
         window(first_step * 4 * kWidth<T> + Placement::depth(0)) {
 #pragma unroll
     for (int l = 0; l < kLoads; ++l) {
-      at[l] = element_of<1>(windows, first_row + Placement::row(0) + l);
+      elements[l] = element_of<1>(windows, first_row + Placement::row(0) + l);
     }
+  }
+  // Whether load l of the window at `pixel` is inside.
+  __device__ bool has(int here, const Pixel& pixel, int l) const {
+    return here < windows.count && l < left &&
+           is_inside(windows, pixel.y + elements[l].i, pixel.x + elements[l].j);
+  }
+  __device__ bool find(int v, const T*& at) const {
+    const int here = window + v * Placement::kDepthStep;
+    const Pixel pixel = origin_of(windows, here);
+    at = at_pixel(windows, pixel) + elements[0].offset;
+    return has(here, pixel, 0);
   }
   __device__ void load(int v, T (&values)[kWidth<T>]) const {
     const int here = window + v * Placement::kDepthStep;
     const Pixel pixel = origin_of(windows, here);
     const T* from = at_pixel(windows, pixel);
 #pragma unroll
-    for (int j = 0; j < kWidth<T>; ++j) values[j] = 0;
+    for (int j = 0; j < kWidth<T>; ++j) values[j] = T{};
 #pragma unroll
     for (int l = 0; l < kLoads; ++l) {
-      if (here >= windows.count || l >= left ||
-          !is_inside(windows, pixel.y + at[l].i, pixel.x + at[l].j)) {
-        continue;
-      }
+      if (!has(here, pixel, l)) continue;
       if constexpr (kWhole) {
-        read_vector(from + at[l].offset, values);
+        read_vector(from + elements[l].offset, values);
       } else {
-        values[l] = from[at[l].offset];
+        values[l] = from[elements[l].offset];
       }
     }
   }
   __device__ void advance() { window += 4 * kWidth<T>; }
 };
 
-}  // namespace flyball::cuda::simt
+}  // namespace flyball::cuda::tiles
