@@ -1,14 +1,10 @@
 #include "datasets/idx.h"
 
-#include <zlib.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <limits>
 #include <string>
 
-#include "kernels/error.h"
+#include "datasets/input_file.h"
 
 namespace flyball {
 namespace {
@@ -32,74 +28,6 @@ std::string joined(const std::vector<int64_t>& sizes) {
   for (const int64_t size : sizes) text += (text.empty() ? "" : " x ") + std::to_string(size);
   return text;
 }
-
-// A plain or gzipped file, read from front to back.
-class InputFile {
- public:
-  explicit InputFile(const std::filesystem::path& path) : name_(path.string()) {
-    std::error_code error;
-    const std::filesystem::file_status status = std::filesystem::status(path, error);
-    if (status.type() == std::filesystem::file_type::not_found) fail("no such file");
-    if (std::filesystem::is_directory(status)) fail("is a folder, expected an IDX file");
-    if (error) fail("cannot be read: ", error.message());
-    if (!std::filesystem::is_regular_file(status)) fail("is not a regular file");
-    errno = 0;
-    file_ = gzopen(path.c_str(), "rb");
-    if (file_ == nullptr) fail("cannot be opened: ", std::strerror(errno != 0 ? errno : ENOMEM));
-    gzbuffer(file_, 1U << 17);
-  }
-  ~InputFile() {
-    if (file_ != nullptr) gzclose_r(file_);
-  }
-  InputFile(const InputFile&) = delete;
-  InputFile& operator=(const InputFile&) = delete;
-
-  // Returns how many bytes there were: fewer than `bytes` only at the end of the file.
-  int64_t read(uint8_t* to, int64_t bytes) {
-    int64_t done = 0;
-    while (done < bytes) {
-      const int64_t wanted = std::min(bytes - done, kBlockBytes);
-      const int got = gzread(file_, to + done, static_cast<unsigned>(wanted));
-      if (got < wanted && gzip_error() != Z_OK) fail_reading();
-      done += got;
-      if (got < wanted) break;
-    }
-    return done;
-  }
-
-  template <class... Parts>
-  [[noreturn]] void fail(const Parts&... parts) const {
-    throw Error(str(name_, ": ", parts...));
-  }
-  template <class... Parts>
-  [[noreturn]] void fail_at(int64_t offset, const Parts&... parts) const {
-    const char* where = gzdirect(file_) != 0 ? "offset " : "unpacked offset ";
-    throw Error(str(name_, ": ", where, offset, ": ", parts...));
-  }
-
- private:
-  int gzip_error() const {
-    int code = Z_OK;
-    gzerror(file_, &code);
-    return code;
-  }
-
-  [[noreturn]] void fail_reading() const {
-    const int system_error = errno;
-    int code = Z_OK;
-    std::string text = gzerror(file_, &code);
-    const int64_t packed = gzoffset(file_);
-    if (code == Z_ERRNO) fail("cannot be read: ", std::strerror(system_error));
-    if (code == Z_BUF_ERROR) {
-      fail("gzip data is cut off at packed offset ", packed, ", expected more bytes");
-    }
-    if (text.rfind(name_ + ": ", 0) == 0) text.erase(0, name_.size() + 2);
-    fail("gzip data is corrupt before packed offset ", packed, ": ", text);
-  }
-
-  std::string name_;
-  gzFile file_ = nullptr;
-};
 
 std::vector<int64_t> read_sizes(InputFile& file, const std::vector<int64_t>& expected) {
   const auto rank = static_cast<int64_t>(expected.size());
@@ -141,7 +69,7 @@ std::vector<int64_t> read_sizes(InputFile& file, const std::vector<int64_t>& exp
 }  // namespace
 
 IdxArray read_idx(const std::filesystem::path& path, const std::vector<int64_t>& expected) {
-  InputFile file(path);
+  InputFile file(path, "an IDX file");
   IdxArray array;
   array.sizes = read_sizes(file, expected);
   const auto header_bytes = static_cast<int64_t>(4 + 4 * expected.size());

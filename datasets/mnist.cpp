@@ -1,11 +1,11 @@
 #include "datasets/mnist.h"
 
-#include <cstdlib>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "datasets/idx.h"
+#include "datasets/sample_folder.h"
 #include "kernels/error.h"
 
 namespace flyball {
@@ -92,19 +92,6 @@ ImageData load_mnist(const fs::path& folder, MnistSplit split) {
   return data;
 }
 
-fs::path mnist_sample_folder() {
-  if (const char* samples = std::getenv("FLYBALL_SAMPLES"); samples != nullptr && *samples != 0) {
-    return fs::path(samples) / "mnist";
-  }
-  fs::path source = fs::path(FLYBALL_SOURCE_DIR) / "datasets" / "samples" / "mnist";
-  if (is_folder(source)) return source;
-  std::error_code error;
-  const fs::path program = fs::read_symlink("/proc/self/exe", error);
-  fs::path installed =
-      program.parent_path().parent_path() / "share" / "flyball" / "samples" / "mnist";
-  if (!program.empty() && is_folder(installed)) return installed;
-  throw Error(str("mnist sample: neither ", source.string(), " nor ", installed.string(),
-                  " exists; set FLYBALL_SAMPLES to the folder that holds mnist/"));
-}
+fs::path mnist_sample_folder() { return sample_folder("mnist"); }
 
 }  // namespace flyball

@@ -16,10 +16,8 @@ enum class MnistSplit { train, test };
 // (see read_idx), images that are not 28 x 28, counts that disagree, a label out of 0..9.
 ImageData load_mnist(const std::filesystem::path& folder, MnistSplit split);
 
-// Folder of the sample that comes with Flyball: 4,000 training and 1,000 test images.
-// $FLYBALL_SAMPLES/mnist where that variable is set, else datasets/samples/mnist of the source
-// tree, else share/flyball/samples/mnist beside the bin/ folder of the running program. Throws
-// Error where none of them exists.
+// Folder of the sample that comes with Flyball (see sample_folder.h): 4,000 training and 1,000 test
+// images.
 std::filesystem::path mnist_sample_folder();
 
 }  // namespace flyball

@@ -8,8 +8,9 @@
 namespace flyball {
 
 struct Batch {
-  Tensor x;       // [count, sample shape] f32
-  Tensor labels;  // [count] i32
+  Tensor x;             // images: [count, sample shape] f32; texts: [time, count] i32 token ids
+  Tensor labels;        // [count] i32
+  Tensor lengths = {};  // texts: [count] i32, in 1..time; images: undefined
   int64_t count = 0;
   int64_t epoch = 0;
   int64_t index = 0;  // within the epoch

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <functional>
+
 #include "framework/batch_order.h"
 #include "framework/dataset.h"
 
@@ -27,6 +29,22 @@ struct BatchMemory {
             .epoch = position.epoch,
             .index = position.index};
   }
+};
+
+// What the batches of one set are, and how one is made on the host.
+class BatchMaker {
+ public:
+  using Allocate = std::function<Tensor(const Shape& shape, DType dtype)>;
+
+  virtual ~BatchMaker() = default;
+  // Memory that holds any one of the batches.
+  virtual BatchMemory memory(const Allocate& allocate) const = 0;
+  // The tensors of a batch inside such memory, on any device. Each of x and labels (with lengths,
+  // which follow the labels) starts where its memory does.
+  virtual Batch view(const BatchPosition& position, const BatchMemory& memory) const = 0;
+  // Writes the samples of a batch in host memory.
+  virtual void fill(Batch& batch) const = 0;
+  virtual BatchPosition after(const BatchPosition& position) const = 0;
 };
 
 // [rows, sample shape]; throws Error where a sample of the set is neither a row nor an image.

@@ -22,8 +22,8 @@ DataLoader::DataLoader(const Stream& stream, const Dataset& dataset, std::vector
              options.shuffle, options.seed) {
   if (stream.device().kind == Device::Kind::cpu) {
     source_ = std::make_unique<HostBatches>(
-        dataset, order_,
-        HostBatches::Options{.augmentation = options.augmentation, .prefetch = options.prefetch});
+        std::make_unique<SampleBatches>(dataset, order_, options.augmentation),
+        HostBatches::Options{.prefetch = options.prefetch});
     return;
   }
   resident_ = wants_residence(stream, dataset, options.residence);

@@ -47,6 +47,7 @@ void gather_images(const Stream& stream, const Images& images, const int64_t* in
                                            .deviation = images.deviation,
                                            .flip_probability = augmentation.flip_probability,
                                            .rotation_degrees = augmentation.rotation_degrees,
+                                           .crop_padding = augmentation.crop_padding,
                                            .seed = seed,
                                            .epoch = epoch});
 }

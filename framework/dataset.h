@@ -15,6 +15,7 @@ namespace flyball {
 struct Augmentation {
   double flip_probability = 0;
   double rotation_degrees = 0;
+  int64_t crop_padding = 0;  // zeros around the image, of which a part of its size is taken
 };
 
 // Labelled samples of one shape, read by position.

@@ -4,20 +4,38 @@
 
 namespace flyball {
 
-HostBatches::HostBatches(const Dataset& dataset, const BatchOrder& order, Options options)
-    : dataset_(dataset), order_(order), options_(std::move(options)) {
+BatchMemory SampleBatches::memory(const Allocate& allocate) const {
+  const int64_t rows = order_.largest_batch();
+  return {allocate(batch_shape(dataset_, rows), DType::f32), allocate({rows}, DType::i32)};
+}
+
+Batch SampleBatches::view(const BatchPosition& position, const BatchMemory& memory) const {
+  return memory.batch(order_.count(position.index), position);
+}
+
+void SampleBatches::fill(Batch& batch) const {
+  const std::vector<int64_t> chosen = order_.samples_of({batch.epoch, batch.index});
+  const auto epoch = static_cast<uint32_t>(batch.epoch);
+  dataset_.gather(host_, chosen.data(), batch.count, augmentation_, order_.seed(), &epoch,
+                  batch.x.mutable_data<float>(), batch.labels.mutable_data<int32_t>());
+}
+
+BatchPosition SampleBatches::after(const BatchPosition& position) const {
+  return order_.after(position);
+}
+
+HostBatches::HostBatches(std::unique_ptr<const BatchMaker> maker, Options options)
+    : maker_(std::move(maker)), options_(std::move(options)) {
   if (options_.prefetch < 0) {
     throw Error(str("data loader: prefetch is ", options_.prefetch, ", expected at least 0"));
   }
-  const int64_t rows = order.largest_batch();
-  const Shape shape = batch_shape(dataset, rows);
   // The consumer holds up to two batches, the producer fills one, and `prefetch` wait.
   slots_.resize(static_cast<size_t>(options_.prefetch) + 3);
   for (BatchMemory& slot : slots_) {
-    const Stream* pinned = options_.pinned_for;
-    slot.x = pinned != nullptr ? Tensor::pinned(*pinned, shape) : Tensor::empty(host_, shape);
-    slot.labels = pinned != nullptr ? Tensor::pinned(*pinned, {rows}, DType::i32)
-                                    : Tensor::empty(host_, {rows}, DType::i32);
+    slot = maker_->memory([&](const Shape& shape, DType dtype) {
+      return options_.pinned_for != nullptr ? Tensor::pinned(*options_.pinned_for, shape, dtype)
+                                            : Tensor::empty(host_, shape, dtype);
+    });
   }
   start();
 }
@@ -76,7 +94,7 @@ void HostBatches::prefetch_loop() {
       changed_.notify_all();
       return;
     }
-    position_ = order_.after(position);
+    position_ = maker_->after(position);
     ready_.push_back(std::move(batch));
     changed_.notify_all();
   }
@@ -86,7 +104,7 @@ Batch HostBatches::prepare() {
   if (options_.prefetch == 0) {
     wait_for_slot(slot_of(taken_), [] { return false; });
     Batch batch = make(position_, slots_[slot_of(taken_)]);
-    position_ = order_.after(position_);
+    position_ = maker_->after(position_);
     ++taken_;
     return batch;
   }
@@ -109,11 +127,8 @@ void HostBatches::seek(const BatchPosition& position) {
 }
 
 Batch HostBatches::make(const BatchPosition& position, const BatchMemory& slot) {
-  const std::vector<int64_t> chosen = order_.samples_of(position);
-  const auto epoch = static_cast<uint32_t>(position.epoch);
-  Batch batch = slot.batch(static_cast<int64_t>(chosen.size()), position);
-  dataset_.gather(host_, chosen.data(), batch.count, options_.augmentation, order_.seed(), &epoch,
-                  batch.x.mutable_data<float>(), batch.labels.mutable_data<int32_t>());
+  Batch batch = maker_->view(position, slot);
+  maker_->fill(batch);
   return batch;
 }
 

@@ -4,6 +4,7 @@
 #include <deque>
 #include <exception>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -12,17 +13,33 @@
 
 namespace flyball {
 
+// Batches of a data set's samples in the order's order.
+class SampleBatches : public BatchMaker {
+ public:
+  SampleBatches(const Dataset& dataset, const BatchOrder& order, const Augmentation& augmentation)
+      : dataset_(dataset), order_(order), augmentation_(augmentation) {}
+  BatchMemory memory(const Allocate& allocate) const override;
+  Batch view(const BatchPosition& position, const BatchMemory& memory) const override;
+  void fill(Batch& batch) const override;
+  BatchPosition after(const BatchPosition& position) const override;
+
+ private:
+  const Stream host_;
+  const Dataset& dataset_;
+  const BatchOrder& order_;
+  Augmentation augmentation_;
+};
+
 // Batches in a ring of slots in host memory, made ahead by a background thread.
 class HostBatches : public BatchSource {
  public:
   struct Options {
-    Augmentation augmentation = {};
     int prefetch = 2;                    // 0: made in prepare()
     const Stream* pinned_for = nullptr;  // slots in memory pinned for this stream's device
     // Whether nobody reads a slot's memory any more that was handed out a whole ring ago.
     std::function<bool(size_t slot)> reusable = [](size_t) { return true; };
   };
-  HostBatches(const Dataset& dataset, const BatchOrder& order, Options options);
+  HostBatches(std::unique_ptr<const BatchMaker> maker, Options options);
   ~HostBatches() override;
 
   Batch prepare() override;
@@ -41,8 +58,7 @@ class HostBatches : public BatchSource {
   size_t slot_of(size_t batch) const { return batch % slots_.size(); }
 
   const Stream host_;
-  const Dataset& dataset_;
-  const BatchOrder& order_;
+  std::unique_ptr<const BatchMaker> maker_;
   Options options_;
   std::vector<BatchMemory> slots_;
   size_t taken_ = 0;  // batches that prepare() has returned

@@ -41,7 +41,7 @@ class Conv2d : public Module {
  public:
   Conv2d(Initializer& init, int64_t channels, int64_t filters, int64_t size,
          const Conv2dLayerOptions& options = {});
-  Variable forward(const Context& context, const Variable& x) const;
+  Variable forward(const Context& context, const Variable& x, Tensor* column_sums = nullptr) const;
   void visit(Visitor& visitor) override;
 
   Parameter weight, bias;
@@ -49,6 +49,28 @@ class Conv2d : public Module {
  private:
   Conv2dOptions options_;
 };
+
+// Batch norm of NHWC images; weight and bias are gamma and beta, without weight decay. The running
+// statistics are buffers, saved with the model; training moves them.
+class BatchNorm2d : public Module {
+ public:
+  BatchNorm2d(Initializer& init, int64_t channels, double first_weight = 1);
+  Variable forward(const Context& context, const Variable& x,
+                   const BatchNormOptions& options = {}) const;
+  void visit(Visitor& visitor) override;
+
+  Parameter weight, bias;
+  mutable RunningStatistics running;
+};
+
+struct NormOptions {
+  bool relu = false;
+  Variable residual{};  // added before the ReLU; undefined: none
+};
+// norm(conv(x)): in training on CUDA the statistics come with the convolution, which has them in
+// registers.
+Variable conv2d_batch_norm(const Context& context, const Conv2d& conv, const BatchNorm2d& norm,
+                           const Variable& x, const NormOptions& options = {});
 
 class MaxPool2d : public Module {
  public:

@@ -39,6 +39,28 @@ struct Conv2dOptions {
 Variable conv2d(const Context&, const Variable& x, const Variable& filters, const Variable& bias,
                 const Conv2dOptions& options = {});
 
+// column_sums: where given, gets what Conv2dForward::column_sums holds, for the batch norm of y.
+Variable conv2d(const Context&, const Variable& x, const Variable& filters, const Variable& bias,
+                const Conv2dOptions& options, Tensor* column_sums);
+
+// What evaluation normalises with; [channels], f32 beside bf16.
+struct RunningStatistics {
+  Tensor mean, var;
+};
+
+struct BatchNormOptions {
+  double eps = 1e-5, momentum = 0.1;
+  bool relu = false;
+  Variable residual{};   // of x's shape and dtype, added before the ReLU; undefined: none
+  Tensor column_sums{};  // what conv2d gave beside x; undefined: x is read for its statistics
+};
+// y = relu?(gamma * (x - mean) / sqrt(var + eps) + beta + residual?) over the rows of x [..., c];
+// see kernels/batch_norm.h. gamma, beta [c], f32 beside bf16. In training the mean and variance are
+// the batch's, of at least 2 rows, and `running` follows them; otherwise they are `running`'s, and
+// no gradient flows back.
+Variable batch_norm(const Context&, const Variable& x, const Variable& gamma, const Variable& beta,
+                    RunningStatistics& running, const BatchNormOptions& options = {});
+
 struct Pool2dOptions {
   int64_t window = 2, stride = 2, padding = 0;
   bool relu = false;  // max pooling only: the maximum of relu(x)

@@ -43,8 +43,13 @@ Conv2dShape checked_shape(const Context& context, const Variable& x, const Varia
 
 }  // namespace
 
-Variable conv2d(const Context& context, const Variable& input, const Variable& filters,
+Variable conv2d(const Context& context, const Variable& x, const Variable& filters,
                 const Variable& bias, const Conv2dOptions& options) {
+  return conv2d(context, x, filters, bias, options, nullptr);
+}
+
+Variable conv2d(const Context& context, const Variable& input, const Variable& filters,
+                const Variable& bias, const Conv2dOptions& options, Tensor* column_sums) {
   const Conv2dShape shape = checked_shape(context, input, filters, bias, options);
   const bool tf32 = context.precision == Precision::tf32;
   const Variable x =
@@ -53,14 +58,22 @@ Variable conv2d(const Context& context, const Variable& input, const Variable& f
   Tensor y = Tensor::empty(context.stream, {shape.n, shape.p(), shape.q(), shape.k}, x.dtype());
   dispatch_float(x.dtype(), "conv2d", [&](auto zero) {
     using T = decltype(zero);
+    using A = Accumulator<T>;
+    if (column_sums != nullptr) {
+      *column_sums =
+          Tensor::empty(context.stream, {column_sum_tiles(shape), 2, shape.k}, dtype_of<A>());
+    }
     run<cpu::conv2d_forward<T>, cuda::conv2d_forward<T>>(
-        context.stream, Conv2dForward<T>{.x = x.value().data<T>(),
-                                         .filters = filters_value.data<T>(),
-                                         .bias = data_or_null<Accumulator<T>>(bias),
-                                         .y = y.mutable_data<T>(),
-                                         .shape = shape,
-                                         .relu = options.relu,
-                                         .tf32 = tf32});
+        context.stream,
+        Conv2dForward<T>{
+            .x = x.value().data<T>(),
+            .filters = filters_value.data<T>(),
+            .bias = data_or_null<A>(bias),
+            .y = y.mutable_data<T>(),
+            .column_sums = column_sums != nullptr ? column_sums->mutable_data<A>() : nullptr,
+            .shape = shape,
+            .relu = options.relu,
+            .tf32 = tf32});
   });
   return Variable::result(
       y, "conv2d", {&x, &filters, &bias},

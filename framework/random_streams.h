@@ -8,5 +8,7 @@ namespace flyball::random_streams {
 inline constexpr uint32_t kInit = 0xF0000000;
 inline constexpr uint32_t kShuffle = 0xF0000001;
 inline constexpr uint32_t kSplit = 0xF0000002;
+inline constexpr uint32_t kBatchShuffle = 0xF0000003;
+inline constexpr uint32_t kBuckets = 0xF1000000;  // and up, one a bucket
 
 }  // namespace flyball::random_streams

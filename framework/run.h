@@ -67,6 +67,11 @@ void run(const Stream& stream, const Arguments& arguments) {
   }
 }
 
+// Whether conv2d has the column sums of its result at hand; elsewhere a pass of its own makes them.
+inline bool sums_come_with_conv2d(const Stream& stream) {
+  return stream.device().kind == Device::Kind::cuda;
+}
+
 // Copies between host and device memory. copy_to_device is enqueued and has read `from` when it
 // returns; copy_to_host waits for the stream, which is counted; copy_pinned is only enqueued, its
 // host side is pinned memory.

@@ -56,8 +56,10 @@ void add_flags(CLI::App& app, RunOptions& options, std::string& preset) {
       ->capture_default_str();
   app.add_option("--clip-norm", options.clip_norm, "largest norm of the whole gradient, 0: off")
       ->capture_default_str();
-  app.add_option("--augment", options.augment,
-                 "none or flip-rotate (mirror, and rotation by up to 10 degrees)")
+  app.add_option(
+         "--augment", options.augment,
+         "none, flip-rotate (mirror, and rotation by up to 10 degrees) or crop-flip (shift by "
+         "up to 4 pixels, and mirror)")
       ->capture_default_str();
   app.add_option("--label-smoothing", options.label_smoothing, "0 <= value < 1")
       ->capture_default_str();
@@ -116,7 +118,10 @@ void check(const RunOptions& options, const BinaryDescription& binary) {
   require_one_of("--optimizer", options.optimizer, {"adam", "sgd"});
   require_one_of("--residence", options.residence, {"auto", "host", "device"});
   parse_precision(options.precision);
-  require_one_of("--augment", options.augment, {"none", "flip-rotate"});
+  require_one_of("--augment", options.augment, {"none", "flip-rotate", "crop-flip"});
+  if (binary.default_width > 0) {
+    require("--width", options.width, options.width >= 1 && options.width <= 4096, "1 to 4096");
+  }
   if (!binary.variants.empty()) require_one_of("--variant", options.variant, binary.variants);
   if (options.eval_only && options.checkpoint.empty()) {
     throw Error("--eval-only: expected --checkpoint, a run folder or a model.safetensors");
@@ -144,6 +149,12 @@ RunOptions parse_run_options(const BinaryDescription& binary, int argc, char** a
     for (const std::string& variant : binary.variants)
       names += (names.empty() ? "" : " or ") + variant;
     app.add_option("--variant", options.variant, names)->capture_default_str();
+  }
+  if (binary.default_width > 0) {
+    options.width = binary.default_width;
+    app.add_option("--width", options.width, "filters of the first stage")->capture_default_str();
+    app.add_flag("--zero-last-gamma", options.zero_last_gamma,
+                 "start each block as the identity: its last batch norm's weight is 0");
   }
   app.footer(preset_help(binary.presets));
   try {

@@ -10,6 +10,7 @@ namespace flyball {
 struct RunOptions {
   std::string model;    // "mnist_cnn": the binary's name
   std::string variant;  // where the model has variants
+  int64_t width = 0;    // where the model has widths
   std::string data;     // folder; empty: the sample in the repository
   int64_t epochs = 3;
   int64_t batch_size = 64;
@@ -29,6 +30,7 @@ struct RunOptions {
   double weight_decay = 0, clip_norm = 0;
   std::string augment = "none";
   double label_smoothing = 0;
+  bool zero_last_gamma = false;  // where the model has widths
   bool eval_only = false;
   std::string checkpoint;  // with eval_only: a run folder or a .safetensors file
   bool json = false;       // the summary as one JSON line on standard output, nothing else there
@@ -47,6 +49,7 @@ struct BinaryDescription {
   std::string what;                   // one line for --help
   std::vector<std::string> variants;  // the first is the default; empty: no --variant flag
   int64_t default_epochs = 3;
+  int64_t default_width = 0;  // 0: no --width and no --zero-last-gamma flag
   std::vector<Preset> presets;
 };
 

@@ -30,6 +30,10 @@ std::string text_of(const Json& json, int indent = -1) {
 Json config_of(const RunOptions& options) {
   Json config{{"model", options.model}};
   if (!options.variant.empty()) config["variant"] = options.variant;
+  if (options.width > 0) {
+    config["width"] = options.width;
+    config["zero_last_gamma"] = options.zero_last_gamma;
+  }
   config.update(Json{{"data", options.data.empty() ? "sample" : options.data},
                      {"epochs", options.epochs},
                      {"batch_size", options.batch_size},
@@ -192,6 +196,7 @@ void train(const TrainingProgram& program, RunOptions options) {
   Augmentation augmentation;
   if (options.augment == "flip-rotate")
     augmentation = {.flip_probability = 0.5, .rotation_degrees = 10};
+  if (options.augment == "crop-flip") augmentation = {.flip_probability = 0.5, .crop_padding = 4};
   DataLoader training(stream, dataset, split.training,
                       {.batch_size = options.batch_size,
                        .seed = options.seed,

@@ -261,6 +261,7 @@ std::vector<BrokenKernel> broken_kernels() {
   add_pool2d(all);
   add_elementwise(all);
   add_dropout(all);
+  add_broken_batch_norm(all);
   add_broken_losses_and_optimizers(all);
   return all;
 }

@@ -80,6 +80,7 @@ OpCase run_with(const std::string& title, const char* name, Body body) {
 }
 
 std::vector<BrokenKernel> broken_kernels();
+void add_broken_batch_norm(std::vector<BrokenKernel>& all);
 void add_broken_losses_and_optimizers(std::vector<BrokenKernel>& all);
 
 }  // namespace flyball::testing

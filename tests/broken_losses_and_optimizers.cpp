@@ -118,6 +118,8 @@ void add_copy(Broken& all) {
 
 void add_augment(Broken& all) {
   const std::string name = "augment 33x28x28x1";
+  all.push_back({"shifts nothing", run_as(name + " crop 4", name), "result: y"});
+  all.push_back({"shifts where nothing is asked for", run_as(name, name + " crop 4"), "result: y"});
   all.push_back({"never flips", run_as(name + " flip 0.5", name), "result: y"});
   all.push_back({"never turns", run_as(name + " rotation 10", name), "result: y"});
   all.push_back({"turns by twice the angle", run_as(name + " rotation 10", name + " rotation 20"),

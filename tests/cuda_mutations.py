@@ -66,6 +66,14 @@ MUTATIONS = [
              "__syncthreads();            // everybody's has, and nobody reads the next stage any more", "", RACE, COLUMN_SUMS),
     Mutation("tensor tiles: a stage is read before its copies have arrived", "conv2d_forward_tensor", "conv2d",
              "wait_copies<kAhead - 1>();  // this thread's part", "wait_copies<kAhead>();  // this thread's part", "ERROR: |" + RACE, COLUMN_SUMS),
+    Mutation("batch norm: no barrier between the halves of a tree", "batch_norm", "batch_norm",
+             "__syncthreads();  // 2 * half sums are complete", "", RACE),
+    Mutation("batch norm: the last group counts as a whole one", "batch_norm", "batch_norm",
+             "(last ? pass.last_rows : pass.group_rows) * (delta * delta)", "pass.group_rows * (delta * delta)", WRONG),
+    Mutation("batch norm: rows beyond the last one are read", "batch_norm", "batch_norm",
+             "return row < end ? slot : Slot{slot.begin};", "return slot;", "out of bounds|" + WRONG),
+    Mutation("batch norm: sums take dy where the ReLU was 0", "batch_norm_backward", "batch_norm",
+             "if (relu) mask(y[i], dz[i]);", "", WRONG),
 ]
 CONTROL = Mutation("adam as it is", "adam", "adam", "", "", r"\| +0 failed")
 

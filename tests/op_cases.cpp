@@ -258,6 +258,7 @@ std::vector<OpCase> op_cases() {
   add(copy_cases());
   add(augment_cases());
   add(batch_cases());
+  add(batch_norm_cases());
   add(adam_cases());
   add(sgd_cases());
   return all;

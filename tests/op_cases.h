@@ -216,6 +216,7 @@ std::vector<OpCase> reduce_cases();
 std::vector<OpCase> copy_cases();
 std::vector<OpCase> augment_cases();
 std::vector<OpCase> batch_cases();
+std::vector<OpCase> batch_norm_cases();
 std::vector<OpCase> adam_cases();
 std::vector<OpCase> sgd_cases();
 

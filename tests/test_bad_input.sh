@@ -56,7 +56,7 @@ damage() { # NAME -> a copy of the good set, to be damaged
 poke() { printf "$3" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none; } # FILE OFFSET BYTES
 
 # Flags.
-for model in mnist_cnn mnist_mlp; do
+for model in mnist_cnn mnist_mlp cifar10_resnet18; do
   refuse $model "--no-such-flag" --no-such-flag
   refuse $model "surplus" surplus
   refuse $model "--lr" --lr
@@ -96,6 +96,8 @@ for model in mnist_cnn mnist_mlp; do
 done
 refuse mnist_mlp "expected one of: simple, complex" --variant huge
 refuse mnist_cnn "--variant" --variant simple
+refuse mnist_cnn "--width" --width 8
+refuse cifar10_resnet18 "--width is 0, expected 1 to 4096" --width 0
 refuse mnist_mlp "expected one of: simple-constant, complex-augmented, complex-adaptive" --preset huge
 refuse mnist_cnn "expected one of: constant, adaptive, quick" --preset simple-constant
 refuse mnist_cnn "--lr is 0, expected a positive number" --preset quick --lr 0
@@ -184,7 +186,7 @@ call 0 mnist_mlp --preset complex-augmented --data "$work/good" --epochs 1 --out
 same "$(value learning_rate "$work/plain/config.json")" 0.0005 "learning_rate"
 
 # Help.
-for model in mnist_cnn mnist_mlp; do
+for model in cifar10_resnet18 mnist_cnn mnist_mlp; do
   call 0 $model --help
   for flag in data epochs batch-size lr schedule seed device threads out limit-train limit-eval validation-fraction optimizer \
     weight-decay clip-norm augment eval-only json preset; do

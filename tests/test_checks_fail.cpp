@@ -40,6 +40,7 @@ constexpr Representative kRepresentatives[] = {
     {"dropout 1025 p 0.25", "y"},
     {"softmax_cross_entropy 33x31", "dlogits"},
     {"reduce rows 63x33", "y"},
+    {"batch_norm forward 65x33", "y"},
     {"copy transpose 31x33", "y"},
     {"augment 5x7x9x3", "y"},
     {"adam 74", "values"},

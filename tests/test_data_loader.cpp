@@ -350,3 +350,39 @@ TEST_CASE("augmentation: a certain flip mirrors every row, none leaves the norma
     }
   }
 }
+
+TEST_CASE("augmentation: a crop shifts the image over zeros, by every offset equally often") {
+  constexpr int64_t kPadding = 2, kSide = 6, kPlaces = 2 * kPadding + 1, kImages = 5000;
+  ImageData data = synthetic_images(1, kSide, kSide, 1, 2, 9);
+  for (size_t i = 0; i < data.pixels.size(); ++i) data.pixels[i] = static_cast<uint8_t>(i + 1);
+  const ImageDataset dataset(std::move(data));
+  int32_t label = -1;
+  const std::vector<float> plain = gather_one(dataset, 0, 0, {}, &label);
+  const float outside = 2 * plain[0] - plain[1];  // pixel 0, as the pixels are 1, 2, ...
+  std::vector<int64_t> seen(kPlaces * kPlaces);
+  for (uint32_t epoch = 0; epoch < kImages; ++epoch) {
+    const std::vector<float> cropped =
+        gather_one(dataset, 0, epoch, {.crop_padding = kPadding}, &label);
+    int64_t matches = 0;
+    for (int64_t place = 0; place < kPlaces * kPlaces; ++place) {
+      const int64_t down = place / kPlaces - kPadding, right = place % kPlaces - kPadding;
+      bool same = true;
+      for (int64_t i = 0; i < kSide * kSide; ++i) {
+        const int64_t row = i / kSide + down, column = i % kSide + right;
+        const bool inside = row >= 0 && row < kSide && column >= 0 && column < kSide;
+        const float wanted = inside ? plain[static_cast<size_t>(row * kSide + column)] : outside;
+        same = same && std::abs(cropped[static_cast<size_t>(i)] - wanted) < 1e-4F;
+      }
+      matches += same ? 1 : 0;
+      seen[static_cast<size_t>(place)] += same ? 1 : 0;
+    }
+    REQUIRE(matches == 1);
+  }
+  // 200 of each are expected; chi-squared with 24 degrees of freedom is above 60 once in 10^4.
+  const double expected = static_cast<double>(kImages) / static_cast<double>(seen.size());
+  double chi_squared = 0;
+  for (const int64_t count : seen) {
+    chi_squared += std::pow(static_cast<double>(count) - expected, 2) / expected;
+  }
+  CHECK(chi_squared < 60);
+}

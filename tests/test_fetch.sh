@@ -14,6 +14,27 @@ cp "$root"/datasets/samples/mnist/t10k-*.gz "$work/site"
 for file in "$work"/site/*.gz; do
   echo "mnist $(basename "$file") $(gunzip -c "$file" | sha256sum | cut -d' ' -f1)"
 done > "$work/table"
+# The archives, small: what is wanted of them, and something else.
+mkdir -p "$work/tree/cifar-10-batches-bin" "$work"/tree/aclImdb/{train,test}/{neg,pos} "$work/tree/aclImdb/train/unsup" "$work/tree/SST-2"
+for file in cifar-10-batches-bin/{readme.html,test_batch.bin} aclImdb/README aclImdb/train/unsup/0_0.txt \
+  aclImdb/{train,test}/{neg,pos}/{0_1,10_2,9_3}.txt SST-2/{train,dev,test}.tsv; do
+  seq -f "$file %g" 3000 > "$work/tree/$file"
+done
+tar -C "$work/tree" -czf "$work/site/cifar-10-binary.tar.gz" cifar-10-batches-bin
+tar -C "$work/tree" -czf "$work/site/aclImdb_v1.tar.gz" aclImdb
+(cd "$work/tree" && python3 -m zipfile -c "$work/site/SST-2.zip" SST-2)
+archive_line() { # SET ARCHIVE FILE...: a line of the table, its files in the order of their names
+  local wanted=$1\ $2
+  shift 2
+  echo "$wanted $(cd "$work/tree" && LC_ALL=C sha256sum "$@" | sha256sum | cut -d' ' -f1) ${paths:-$*}"
+}
+{
+  archive_line cifar10 cifar-10-binary.tar.gz cifar-10-batches-bin/test_batch.bin
+  (cd "$work/tree" && echo aclImdb/{test,train}/{neg,pos}/{0_1,10_2,9_3}.txt) > "$work/reviews"
+  # shellcheck disable=SC2046
+  paths="aclImdb/train/neg aclImdb/train/pos aclImdb/test/neg aclImdb/test/pos" archive_line imdb aclImdb_v1.tar.gz $(cat "$work/reviews")
+  paths="SST-2/train.tsv SST-2/dev.tsv" archive_line sst2 SST-2.zip SST-2/dev.tsv SST-2/train.tsv
+} >> "$work/table"
 export FLYBALL_CHECKSUMS=$work/table
 
 # Honours "Range: bytes=N-" unless its file `whole_only` exists; logs status and path.
@@ -131,12 +152,88 @@ run 1 mnist "$work/data"
 served "404 /$images"; says "no mirror"
 mv "$work/original" "$work/site/$images"
 
+clean() { # FOLDER: the only thing beside mnist
+  [ -z "$(find "$work/data" -mindepth 1 -maxdepth 1 ! -name mnist ! -name "${1:-none}")" ] || fail "left behind: $(ls -A "$work/data")"
+}
+archive_cases() { # SET ARCHIVE FOLDER WANTED_FILE OTHER_FILE
+  case="$1: downloads and unpacks what is wanted"
+  run 0 "$1" "$work/data"
+  cmp -s "$work/data/$4" "$work/tree/$4" || fail "$4 differs from the original"
+  absent "$work/data/$5"; says "$1 is complete"; clean "$3"
+
+  case="$1: skips what is whole"
+  run 0 "$1" "$work/data"
+  says "already there"
+  [ ! -s "$work/site.log" ] || fail "asked the server for something"
+  rm -r "$work/data/$3"
+
+  case="$1: refuses a damaged archive"
+  cp "$work/site/$2" "$work/original"
+  head -c 700 "$work/original" > "$work/site/$2"
+  run 1 "$1" "$work/data"
+  says "refused"; says "not a whole archive"; says "$2"; clean
+  mv "$work/original" "$work/site/$2"
+}
+archive_cases cifar10 cifar-10-binary.tar.gz cifar-10-batches-bin cifar-10-batches-bin/test_batch.bin cifar-10-batches-bin/readme.html
+archive_cases imdb aclImdb_v1.tar.gz aclImdb aclImdb/test/pos/9_3.txt aclImdb/train/unsup
+if command -v unzip >/dev/null; then
+  archive_cases sst2 SST-2.zip SST-2 SST-2/dev.tsv SST-2/test.tsv
+else
+  echo "sst2 not tested: no unzip"
+fi
+archive=aclImdb_v1.tar.gz
+review=$work/data/aclImdb/train/neg/0_1.txt
+
+case="resumes a part of an archive"
+head -c 500 "$work/site/$archive" > "$work/data/$archive.part"
+run 0 imdb "$work/data"
+served "206 /$archive"; clean aclImdb
+cmp -s "$review" "$work/tree/aclImdb/train/neg/0_1.txt" || fail "a review differs from the original"
+
+case="leaves changed content alone and says so"
+echo x >> "$review"
+run 1 imdb "$work/data"
+says "damaged"
+[ "$(tail -n 1 "$review")" = x ] || fail "the file was changed"
+rm "$review"
+run 1 imdb "$work/data"
+says "damaged"; absent "$review"
+rm -r "$work/data/aclImdb"
+
+case="takes an archive that was brought"
+cp "$work/site/$archive" "$work/data/$archive"
+run 0 imdb "$work/data"
+[ ! -s "$work/site.log" ] || fail "asked the server for something"
+clean aclImdb
+
+case="notices a review too many"
+echo x > "$work/data/aclImdb/train/neg/99_1.txt"
+run 1 imdb "$work/data"
+says "damaged"
+rm -r "$work/data/aclImdb"
+
+case="refuses an archive with other content"
+cp "$work/site/$archive" "$work/original"
+echo x >> "$work/tree/aclImdb/train/neg/0_1.txt"
+tar -C "$work/tree" -czf "$work/site/$archive" aclImdb
+run 1 imdb "$work/data"
+says "refused"; says "expected $(awk '$1 == "imdb" { print $3 }' "$work/table")"; clean
+rm -r "$work/tree/aclImdb/train/neg"
+tar -C "$work/tree" -czf "$work/site/$archive" aclImdb
+run 1 imdb "$work/data"
+says "refused"; clean
+mv "$work/original" "$work/site/$archive"
+
 case="offline: says what to do"
 kill "$server"; wait "$server" 2>/dev/null; server=
 rm "$folder/$labels"
 run 1 mnist "$work/data"
 [ "$(grep -c downloading "$work/output")" = 1 ] || fail "goes on trying a mirror that does not answer"
 says "Without a connection"; says "$(awk '/images/ { print $3 }' "$work/table")"; says "$folder"; absent "$folder/$images"
+
+case="offline: says which archive to bring"
+run 1 imdb "$work/data"
+says "put them into $work/data/ and run"; says "aclImdb_v1.tar.gz  $(awk '$1 == "imdb" { print $3 }' "$work/table")"
 
 case="wrong usage"
 run 2

@@ -1,44 +1,21 @@
 // Training trajectories against PyTorch's, from numbers that a formula gives; see
 // tests/golden/README.md.
 
-#include <fstream>
 #include <memory>
-#include <nlohmann/json.hpp>
 
 #include "framework/optimizer.h"
 #include "models/cnn.h"
 #include "models/mlp.h"
 #include "models/training_run.h"
-#include "tests/testing.h"
+#include "tests/golden_numbers.h"
 
 using namespace flyball;
 using namespace flyball::testing;
-using Json = nlohmann::json;
+using golden::Json;
 
 namespace {
 
 constexpr int64_t kBatch = 16;
-
-uint64_t splitmix64(uint64_t x) {
-  x += 0x9E3779B97F4A7C15;
-  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9;
-  x = (x ^ (x >> 27)) * 0x94D049BB133111EB;
-  return x ^ (x >> 31);
-}
-
-uint64_t bits(int64_t i, uint64_t stream_number) {
-  return splitmix64((stream_number << 32) + static_cast<uint64_t>(i)) >> 40;
-}
-
-double u(int64_t i, uint64_t stream_number) {
-  return static_cast<double>(bits(i, stream_number)) / 16777216.0;
-}
-
-Json read_golden(const std::string& name) {
-  std::ifstream in(std::string(FLYBALL_SOURCE_DIR) + "/tests/golden/" + name + ".json");
-  REQUIRE(in.good());
-  return Json::parse(in);
-}
 
 // The formula's values in place of the initialiser's. A layer's weight [out, ...] gives the fan_in
 // of its bias too.
@@ -53,7 +30,7 @@ void set_parameters(Module& module) {
     }
     std::vector<double> values(static_cast<size_t>(value.count()));
     for (int64_t i = 0; i < value.count(); ++i) {
-      const double exact = (2 * u(i, 1 + number) - 1) / std::sqrt(fan_in);
+      const double exact = (2 * golden::u(i, 1 + number) - 1) / std::sqrt(fan_in);
       values[static_cast<size_t>(i)] = static_cast<double>(static_cast<float>(exact));
     }
     value.copy_from(stream(), tensor_of(value.shape(), values, value.dtype()));
@@ -66,13 +43,8 @@ struct GoldenBatch {
 };
 
 GoldenBatch golden_batch(uint64_t step, DType dtype) {
-  std::vector<double> x(static_cast<size_t>(kBatch * 784));
-  for (size_t i = 0; i < x.size(); ++i) x[i] = u(static_cast<int64_t>(i), 1000 + step);
-  std::vector<int32_t> labels(static_cast<size_t>(kBatch));
-  for (size_t i = 0; i < labels.size(); ++i) {
-    labels[i] = static_cast<int32_t>(bits(static_cast<int64_t>(i), 2000 + step) % 10);
-  }
-  return {tensor_of({kBatch, 28, 28, 1}, x, dtype), labels_of(labels)};
+  return {tensor_of({kBatch, 28, 28, 1}, golden::inputs(kBatch * 784, step), dtype),
+          golden::labels(kBatch, step)};
 }
 
 Model make_golden_model(const std::string& name, Initializer& init) {
@@ -107,44 +79,20 @@ std::vector<double> train(const Json& run, const Model& model, ParameterArena& a
   return losses;
 }
 
-double worst_relative(const std::vector<double>& got, const Json& expected) {
-  REQUIRE(got.size() == expected.size());
-  double worst = 0;
-  for (size_t i = 0; i < got.size(); ++i) {
-    const auto wanted = expected[i].get<double>();
-    worst = std::max(worst, std::abs(got[i] - wanted) / std::abs(wanted));
-  }
-  return worst;
-}
-
-// Largest distance of a sampled weight; sums and norms as tests/golden/README.md says.
+// Of the parameters from the file's.
 double worst_weight(Module& module, const Json& expected) {
   double worst = 0;
   size_t number = 0;
   for (const auto& parameter : parameters_of(module)) {
-    const Json& wanted = expected[number++];
-    const std::vector<double> values = values_of(parameter.item->variable.value());
-    const auto count = static_cast<int64_t>(values.size());
-    double sum = 0, square = 0;
-    for (double value : values) {
-      sum += value;
-      square += value * value;
-    }
-    const auto norm = wanted["l2"].get<double>();
-    worst = std::max(worst, std::abs(sum - wanted["sum"].get<double>()) / (1 + norm));
-    worst = std::max(worst, std::abs(std::sqrt(square) - norm) / (1 + norm));
-    for (int64_t j = 0; j < 32; ++j) {
-      worst = std::max(worst, std::abs(values[static_cast<size_t>(j * count / 32)] -
-                                       wanted["samples"][static_cast<size_t>(j)].get<double>()));
-    }
+    worst = std::max(worst, golden::distance(parameter.item->variable.value(), expected[number++]));
   }
   CHECK(number == expected.size());
   return worst;
 }
 
 void check_model(const std::string& name) {
-  const Json golden = read_golden(name);
-  for (const Json& run : golden["runs"]) {
+  const Json file = golden::read(name);
+  for (const Json& run : file["runs"]) {
     INFO(name << " with " << run["optimizer"].dump());
     for (const DType dtype : {DType::f32, DType::f64}) {
       const std::string losses_key = dtype == DType::f32 ? "losses_f32" : "losses_f64";
@@ -155,9 +103,9 @@ void check_model(const std::string& name) {
       ParameterArena arena(stream(), *model.module);
       const std::vector<double> losses = train(run, model, arena, dtype);
       if (dtype == DType::f32) {
-        CHECK(worst_relative(losses, run[losses_key]) < 1e-4);
+        CHECK(golden::worst_relative(losses, run[losses_key]) < 1e-4);
       } else {
-        CHECK(worst_relative(losses, run[losses_key]) < 1e-8);
+        CHECK(golden::worst_relative(losses, run[losses_key]) < 1e-8);
         CHECK(worst_weight(*model.module, run["parameters_f64"]) < 1e-8);
       }
     }
@@ -167,7 +115,7 @@ void check_model(const std::string& name) {
 }  // namespace
 
 TEST_CASE("golden: the formula gives the documented numbers") {
-  CHECK(splitmix64(0) == 0xE220A8397B1DCDAF);
+  CHECK(golden::splitmix64(0) == 0xE220A8397B1DCDAF);
   CHECK(golden_batch(0, DType::f64).labels.to_host<int32_t>(stream()) ==
         std::vector<int32_t>{8, 6, 6, 9, 7, 8, 0, 3, 6, 1, 6, 6, 3, 6, 1, 7});
 }
@@ -183,14 +131,14 @@ TEST_CASE("golden: the complex MLP trains as in PyTorch, with Adam and AdamW") {
 TEST_CASE("golden: the CNN trains as in PyTorch") { check_model("cnn"); }
 
 TEST_CASE("golden: the comparison notices a wrong optimizer and a wrong model") {
-  const Json golden = read_golden("mlp_simple");
-  Json wrong = golden["runs"][0];
+  const Json file = golden::read("mlp_simple");
+  Json wrong = file["runs"][0];
   wrong["optimizer"]["lr"] = 1.001e-3;
   Initializer init(stream(), 1, DType::f64);
   const Model model = make_golden_model("mlp_simple", init);
   set_parameters(*model.module);
   ParameterArena arena(stream(), *model.module);
-  CHECK(worst_relative(train(wrong, model, arena, DType::f64), golden["runs"][0]["losses_f64"]) >
-        1e-6);
-  CHECK(worst_weight(*model.module, golden["runs"][0]["parameters_f64"]) > 1e-6);
+  CHECK(golden::worst_relative(train(wrong, model, arena, DType::f64),
+                               file["runs"][0]["losses_f64"]) > 1e-6);
+  CHECK(worst_weight(*model.module, file["runs"][0]["parameters_f64"]) > 1e-6);
 }

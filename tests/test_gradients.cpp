@@ -108,6 +108,81 @@ TEST_CASE("gradients: accumulation through the ReLU, max pooling and the loss") 
          }});
 }
 
+namespace {
+
+// In training, with running statistics that nobody reads.
+Variable normalise(const Context& context, const Variable& x, const Variable& gamma,
+                   const Variable& beta, const BatchNormOptions& options) {
+  const Context training{.stream = context.stream, .training = true};
+  const Shape c = gamma.shape();
+  RunningStatistics running{.mean = Tensor::zeros(context.stream, c, x.dtype()),
+                            .var = Tensor::zeros(context.stream, c, x.dtype())};
+  return batch_norm(training, x, gamma, beta, running, options);
+}
+
+// Of 12 rows |x - mean| / deviation is below sqrt(11): with gammas of 0.2, betas of +-2 and
+// residuals below 1 nothing comes near the kink of the ReLU.
+Tensor small_gamma() { return tensor_of({4}, {0.2, -0.2, 0.15, 0.1}); }
+Tensor large_beta() { return tensor_of({4}, {2, -2, 2, -2}); }
+Tensor small_residual(const Shape& shape, uint64_t seed) {
+  std::vector<double> values = normal_values(shape.count(), seed);
+  for (double& value : values) value = std::tanh(value);
+  return tensor_of(shape, values);
+}
+
+}  // namespace
+
+TEST_CASE("gradients: batch norm with its fused ReLU and residual") {
+  const Shape shape{3, 2, 2, 4};
+  check({"relu",
+         {normal_tensor(shape, 1), small_gamma(), large_beta()},
+         [](const Context& context, const Inputs& v) {
+           return normalise(context, v[0], v[1], v[2], {.relu = true});
+         }});
+  check({"relu and residual",
+         {normal_tensor(shape, 1), small_gamma(), large_beta(), small_residual(shape, 2)},
+         [](const Context& context, const Inputs& v) {
+           return normalise(context, v[0], v[1], v[2], {.relu = true, .residual = v[3]});
+         }});
+  for (const bool relu : {false, true}) {
+    check({"x is the residual too",
+           {small_residual(shape, 3), small_gamma(), large_beta()},
+           [relu](const Context& context, const Inputs& v) {
+             return normalise(context, v[0], v[1], v[2], {.relu = relu, .residual = v[0]});
+           }});
+  }
+}
+
+TEST_CASE("gradients: batch norm adds to what its inputs' gradients hold") {
+  const Shape shape{3, 2, 2, 4};
+  check({"fan-out",
+         {small_residual(shape, 1), small_gamma(), large_beta()},
+         [](const Context& context, const Inputs& v) {
+           const Variable x = scale(context, v[0], 0.9), gamma = scale(context, v[1], 1.1);
+           const Variable beta = scale(context, v[2], 1.1);
+           Variable y = sum(context, multiply(context, x, x));
+           const auto also = [&](const Variable& more) {
+             y = add(context, y, sum(context, multiply(context, more, more)));
+           };
+           also(normalise(context, x, gamma, beta, {}));
+           also(normalise(context, x, gamma, beta, {.relu = true, .residual = v[0]}));
+           also(normalise(context, v[0], gamma, beta, {.relu = true, .residual = x}));
+           also(normalise(context, v[0], gamma, beta, {.residual = x}));
+           return y;
+         }});
+}
+
+TEST_CASE("gradients: batch norm behind a convolution's column sums") {
+  check({"conv2d and batch_norm",
+         {normal_tensor({3, 4, 4, 2}, 1), normal_tensor({4, 3, 3, 2}, 2), normal_tensor({4}, 3),
+          normal_tensor({4}, 4)},
+         [](const Context& context, const Inputs& v) {
+           Tensor sums;
+           const Variable x = conv2d(context, v[0], v[1], Variable(), {.padding = 1}, &sums);
+           return normalise(context, x, v[2], v[3], {.column_sums = sums});
+         }});
+}
+
 TEST_CASE("gradients: a whole network with fused ReLUs") {
   const Tensor labels = labels_of({0, 2, 1});
   GradientCase network{

@@ -13,7 +13,8 @@ mv "$work/first" "$work/prefix" # nothing may remember where it was installed
 prefix=$work/prefix
 
 for file in bin/mnist_cnn bin/mnist_mlp include/flyball/framework/trainer.h include/flyball/kernels/gemm.h \
-  include/flyball/schedulers/rules/adaptive.h include/flyball/datasets/mnist.h share/flyball/samples/mnist; do
+  include/flyball/schedulers/rules/adaptive.h include/flyball/datasets/mnist.h share/flyball/samples/mnist \
+  share/flyball/samples/cifar10; do
   [ -e "$prefix/$file" ] || fail "not installed: $file"
 done
 [ -z "$(find "$prefix/include" -type f ! -name '*.h')" ] || fail "more than headers under include/"

@@ -35,8 +35,9 @@ void check_family(const std::string& operation, DType real) {
 }
 
 constexpr const char* kFamilies[] = {
-    "gemm",   "conv2d", "pool2d",  "elementwise", "dropout", "softmax_cross_entropy",
-    "reduce", "copy",   "augment", "batch",       "adam",    "sgd"};
+    "gemm",   "conv2d", "pool2d",  "elementwise", "dropout",    "softmax_cross_entropy",
+    "reduce", "copy",   "augment", "batch",       "batch_norm", "adam",
+    "sgd"};
 
 }  // namespace
 

@@ -56,12 +56,18 @@ FLYBALL_SIMD void normalize(const float* pixels, float* y, int64_t count,
   normalize_pixels(pixels, y, count, normalization);
 }
 
-struct Turn {
-  float sine = 0, cosine = 1;
+struct Offset {
+  int64_t down = 0, right = 0;
 };
 
-// y = the image turned about its centre, not normalised. `padded`: the image with one row and
-// column of zeros before it and two after it, [h + 3, w + 3, c]: positions are clamped to [-1, h] x
+struct Turn {
+  float sine = 0, cosine = 1;
+  Offset offset;
+};
+
+// y = a part of the image turned about its centre, not normalised. `padded`: the image with one row
+// and column of zeros before it and two after it, [h + 3, w + 3, c]: positions are clamped to [-1,
+// h] x
 // [-1, w], where all four taps exist.
 FLYBALL_SIMD void turn_image(const Augment& a, const float* padded, const Turn& turn, float* y) {
   const float center_row = 0.5F * static_cast<float>(a.h - 1);
@@ -71,14 +77,15 @@ FLYBALL_SIMD void turn_image(const Augment& a, const float* padded, const Turn& 
   const int32_t channels = static_cast<int32_t>(a.c);
   const int32_t columns = static_cast<int32_t>(a.w);
   const int32_t stride = (columns + 3) * channels;
+  const auto first_column = static_cast<int32_t>(turn.offset.right);
   for (int64_t row = 0; row < a.h; ++row) {
-    const float from_row = static_cast<float>(row) - center_row;
+    const float from_row = static_cast<float>(row + turn.offset.down) - center_row;
     for (int32_t channel = 0; channel < channels; ++channel) {
       const float* tap = padded + channel;
       float* out = y + row * a.w * a.c + channel;
 #pragma GCC ivdep
       for (int32_t column = 0; column < columns; ++column) {
-        const float from_column = static_cast<float>(column) - center_column;
+        const float from_column = static_cast<float>(column + first_column) - center_column;
         float r = center_row + (turn.cosine * from_row - turn.sine * from_column);
         float s = center_column + (turn.sine * from_row + turn.cosine * from_column);
         r = r < -1 ? -1 : r;
@@ -101,26 +108,34 @@ FLYBALL_SIMD void turn_image(const Augment& a, const float* padded, const Turn& 
 }
 
 struct PaddedImage {};
-struct MirroredImage {};
+struct ChangedImage {};
 
-// to = the image, mirrored or not; `row_stride` elements from row to row.
+// to = the image, mirrored or not, from its pixel (down, right) on; what is outside stays as it is.
+// `row_stride` elements from row to row.
 template <class To>
-void place(const Augment& a, const uint8_t* image, bool mirror, To* to, int64_t row_stride) {
-  for (int64_t row = 0; row < a.h; ++row) {
-    const uint8_t* from = image + row * a.w * a.c;
-    if (!mirror) {
-      std::copy(from, from + a.w * a.c, to + row * row_stride);
+void place(const Augment& a, const uint8_t* image, bool mirror, const Offset& offset, To* to,
+           int64_t row_stride) {
+  const int64_t first_row = std::max<int64_t>(0, -offset.down);
+  const int64_t last_row = std::min(a.h, a.h - offset.down);
+  const int64_t first = std::max<int64_t>(0, -offset.right);
+  const int64_t last = std::min(a.w, a.w - offset.right);
+  for (int64_t row = first_row; row < last_row; ++row) {
+    const uint8_t* from = image + (row + offset.down) * a.w * a.c;
+    To* changed = to + row * row_stride;
+    if (!mirror && first < last) {
+      std::copy(from + (first + offset.right) * a.c, from + (last + offset.right) * a.c,
+                changed + first * a.c);
       continue;
     }
-    To* mirrored = to + row * row_stride;
-    if (a.c == 1) {
-      std::reverse_copy(from, from + a.w, mirrored);
+    if (a.c == 1 && first < last) {
+      const uint8_t* end = from + a.w - offset.right;
+      std::reverse_copy(end - last, end - first, changed + first);
       continue;
     }
-    for (int64_t column = 0; column < a.w; ++column) {
-      const uint8_t* pixel = from + (a.w - 1 - column) * a.c;
+    for (int64_t column = first; column < last; ++column) {
+      const uint8_t* pixel = from + (a.w - 1 - column - offset.right) * a.c;
       for (int64_t channel = 0; channel < a.c; ++channel) {
-        mirrored[column * a.c + channel] = static_cast<To>(pixel[channel]);
+        changed[column * a.c + channel] = static_cast<To>(pixel[channel]);
       }
     }
   }
@@ -135,21 +150,25 @@ void augment_image(const Augment& a, int64_t i, const Normalization& normalizati
   const PhiloxWords words =
       philox_at(static_cast<uint64_t>(index), *a.epoch, kAugmentStream, a.seed);
   const bool mirror = static_cast<double>(uniform_float(words.word[0])) < a.flip_probability;
+  const Offset offset = {crop_offset(words.word[2], a.crop_padding),
+                         crop_offset(words.word[3], a.crop_padding)};
   if (a.rotation_degrees != 0) {
     const double degrees =
         (2 * static_cast<double>(uniform_float(words.word[1])) - 1) * a.rotation_degrees;
     const double angle = degrees * (std::numbers::pi / 180);
-    const Turn turn = {static_cast<float>(std::sin(angle)), static_cast<float>(std::cos(angle))};
+    const Turn turn = {static_cast<float>(std::sin(angle)), static_cast<float>(std::cos(angle)),
+                       offset};
     const int64_t row_stride = (a.w + 3) * a.c;
     float* padded = scratch<PaddedImage, float>((a.h + 3) * row_stride);
     std::fill(padded, padded + (a.h + 3) * row_stride, 0.0F);
-    place(a, image, mirror, padded + row_stride + a.c, row_stride);
+    place(a, image, mirror, {}, padded + row_stride + a.c, row_stride);
     turn_image(a, padded, turn, y);
     normalize(y, y, elements, normalization);
-  } else if (mirror) {
-    uint8_t* mirrored = scratch<MirroredImage, uint8_t>(elements);
-    place(a, image, true, mirrored, a.w * a.c);
-    normalize(mirrored, y, elements, normalization);
+  } else if (mirror || offset.down != 0 || offset.right != 0) {
+    uint8_t* changed = scratch<ChangedImage, uint8_t>(elements);
+    std::fill(changed, changed + elements, uint8_t{0});
+    place(a, image, mirror, offset, changed, a.w * a.c);
+    normalize(changed, y, elements, normalization);
   } else {
     normalize(image, y, elements, normalization);
   }

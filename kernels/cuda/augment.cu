@@ -12,16 +12,19 @@ namespace {
 
 constexpr int kThreads = 256;
 
-// How the sample is changed: the mirrored image is turned.
+// How the sample is changed: a part of the mirrored image, turned.
 struct Change {
   bool mirror;
   float sine, cosine;
+  int down, right;
 };
 
 __device__ Change change_of(const Augment& a, int64_t index) {
   const PhiloxWords words =
       philox_at(static_cast<uint64_t>(index), *a.epoch, kAugmentStream, a.seed);
-  Change change = {static_cast<double>(uniform_float(words.word[0])) < a.flip_probability, 0, 1};
+  Change change = {static_cast<double>(uniform_float(words.word[0])) < a.flip_probability, 0, 1,
+                   static_cast<int>(crop_offset(words.word[2], a.crop_padding)),
+                   static_cast<int>(crop_offset(words.word[3], a.crop_padding))};
   if (a.rotation_degrees != 0) {
     const double degrees =
         (2 * static_cast<double>(uniform_float(words.word[1])) - 1) * a.rotation_degrees;
@@ -91,7 +94,8 @@ __global__ void __launch_bounds__(kThreads) augment_kernel(Augment a) {
     const Slot slot = slot_at(at, elements, aligned);
     const int pixel = static_cast<int>(at) / image.c;
     int channel = static_cast<int>(at) % image.c;
-    int row = pixel / image.w, column = pixel % image.w;
+    int row = pixel / image.w + change.down, column = pixel % image.w + change.right;
+    const int end = image.w + change.right;
     Four<float> four;
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
@@ -103,8 +107,8 @@ __global__ void __launch_bounds__(kThreads) augment_kernel(Augment a) {
       if (channel < image.c) continue;
       channel = 0;
       column += 1;
-      if (column < image.w) continue;
-      column = 0;
+      if (column < end) continue;
+      column = change.right;
       row += 1;
     }
     store(y, slot, four);

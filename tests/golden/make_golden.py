@@ -7,7 +7,6 @@ README.md beside this file defines every number.  `make_golden.py` writes <model
 import argparse
 import json
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +21,9 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 import numpy as np
 import torch
 import torch.nn.functional as F
+
+from formula import bits24, relative, uniform, write
+from formula import describe as describe_array
 
 BATCH, STEPS, SAMPLES = 16, 20, 32
 
@@ -78,19 +80,6 @@ RUNS = {
     "mlp_complex": [ADAM, dict(ADAM, name="adamw", weight_decay=0.01)],
     "cnn": [ADAM],
 }
-
-
-def bits24(count, stream):
-    """The upper 24 bits of splitmix64(stream * 2^32 + i) for i in [0, count)."""
-    x = np.arange(count, dtype=np.uint64) + np.uint64(stream << 32)
-    x += np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return (x ^ (x >> np.uint64(31))) >> np.uint64(40)
-
-
-def uniform(shape, stream):
-    return (bits24(int(np.prod(shape)), stream) / 2.0**24).reshape(shape)
 
 
 def initial_parameters(layers, dtype):
@@ -154,15 +143,7 @@ def describe(layers, parameters):
     for layer, pair in zip(layers, parameters):
         weight, bias = (p.detach().numpy() for p in pair)
         for name, values in (("weight", layer.from_torch(weight)), ("bias", bias)):
-            flat = values.reshape(-1)
-            at = np.arange(SAMPLES) * flat.size // SAMPLES
-            rows.append({
-                "name": f"{layer.name}.{name}",
-                "shape": list(values.shape),
-                "sum": float(flat.sum()),
-                "l2": float(np.linalg.norm(flat)),
-                "samples": flat[at].tolist(),
-            })
+            rows.append(describe_array(f"{layer.name}.{name}", values, SAMPLES))
     return rows
 
 
@@ -176,18 +157,6 @@ def golden(model):
         run["parameters_f64"] = describe(MODELS[model], parameters)
         runs.append(run)
     return {"model": model, "batch": BATCH, "steps": STEPS, "torch": torch.__version__, "runs": runs}
-
-
-def write(path, data):
-    text = json.dumps(data, indent=1)
-    flat_list = r"\[\s+([^\[\]{}]*?)\s+\]"
-    text = re.sub(flat_list, lambda match: "[" + re.sub(r"\s+", " ", match[1]) + "]", text)
-    path.write_text(text + "\n")
-
-
-def relative(got, want):
-    got, want = np.array(got), np.array(want)
-    return float(np.max(np.abs(got - want) / np.abs(want)))
 
 
 def compare(fresh, stored):

@@ -10,6 +10,7 @@ namespace {
 
 struct Options {
   double flip_probability = 0, rotation_degrees = 0;
+  int64_t crop_padding = 0;
 };
 
 // The turned position is off by up to 4 u (h + w) on each axis, and the image changes by no more
@@ -33,7 +34,8 @@ OpCase augment_case(int64_t n, int64_t h, int64_t w, int64_t c, const Options& o
   OpCase op{.operation = "augment",
             .name = str(n, "x", h, "x", w, "x", c,
                         o.flip_probability > 0 ? str(" flip ", o.flip_probability) : "",
-                        o.rotation_degrees > 0 ? str(" rotation ", o.rotation_degrees) : "")};
+                        o.rotation_degrees > 0 ? str(" rotation ", o.rotation_degrees) : "",
+                        o.crop_padding > 0 ? str(" crop ", o.crop_padding) : "")};
   op.operands = {
       {.name = "images", .shape = {images, h, w, c}, .values = below(256), .element = Element::u8},
       {.name = "labels", .shape = {images}, .values = below(1000), .element = Element::i32},
@@ -62,6 +64,7 @@ OpCase augment_case(int64_t n, int64_t h, int64_t w, int64_t c, const Options& o
                        .deviation = operands.get<float>("deviation"),
                        .flip_probability = o.flip_probability,
                        .rotation_degrees = o.rotation_degrees,
+                       .crop_padding = o.crop_padding,
                        .seed = 77,
                        .epoch = operands.get<uint32_t>("epoch")};
       });
@@ -80,7 +83,11 @@ std::vector<OpCase> augment_cases() {
                            {.flip_probability = 0.5},
                            {.rotation_degrees = 10},
                            {.rotation_degrees = 20},
-                           {.flip_probability = 0.5, .rotation_degrees = 180}};
+                           {.flip_probability = 0.5, .rotation_degrees = 180},
+                           {.crop_padding = 4},
+                           {.flip_probability = 0.5, .crop_padding = 4},
+                           {.crop_padding = 40},
+                           {.flip_probability = 0.5, .rotation_degrees = 10, .crop_padding = 2}};
   for (const Options& o : kinds) {
     cases.push_back(augment_case(1, 1, 1, 1, o));
     cases.push_back(augment_case(5, 7, 9, 3, o));
@@ -89,7 +96,8 @@ std::vector<OpCase> augment_cases() {
     cases.push_back(augment_case(65, 32, 32, 3, o));
   }
   for (const int64_t n : {64, 512}) {
-    for (const Options& o : {Options{}, Options{.flip_probability = 0.5, .rotation_degrees = 10}}) {
+    for (const Options& o : {Options{}, Options{.flip_probability = 0.5, .rotation_degrees = 10},
+                             Options{.flip_probability = 0.5, .crop_padding = 4}}) {
       cases.push_back(augment_case(n, 28, 28, 1, o, 4096));
       cases.back().benchmark = true;
       cases.push_back(augment_case(n, 32, 32, 3, o, 4096));

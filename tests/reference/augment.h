@@ -29,11 +29,16 @@ inline void augment(const Augment& a) {
     const double angle = turn * a.rotation_degrees * std::acos(-1.0) / 180;
     const double center_row = static_cast<double>(a.h - 1) / 2;
     const double center_column = static_cast<double>(a.w - 1) / 2;
+    const auto places = static_cast<double>(2 * a.crop_padding + 1);
+    const auto offset = [&](uint32_t word) {
+      return static_cast<int64_t>(std::floor(word * 0x1p-32 * places)) - a.crop_padding;
+    };
+    const int64_t first_row = offset(words.word[2]), first_column = offset(words.word[3]);
     a.y_labels[i] = a.labels[index];
     for (int64_t row = 0; row < a.h; ++row) {
       for (int64_t column = 0; column < a.w; ++column) {
-        const double down = static_cast<double>(row) - center_row;
-        const double right = static_cast<double>(column) - center_column;
+        const double down = static_cast<double>(row + first_row) - center_row;
+        const double right = static_cast<double>(column + first_column) - center_column;
         const double r = center_row + std::cos(angle) * down - std::sin(angle) * right;
         const double s = center_column + std::sin(angle) * down + std::cos(angle) * right;
         const auto r0 = static_cast<int64_t>(std::floor(r));
