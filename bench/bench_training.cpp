@@ -17,6 +17,7 @@
 #include "framework/trainer.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/philox.h"
+#include "models/bilstm.h"
 #include "models/cnn.h"
 #include "models/mlp.h"
 #include "models/training_run.h"
@@ -67,14 +68,40 @@ double median_of(const std::vector<StepTime>& times, Member member) {
   return quantile(values, 0.5);
 }
 
-// A network on one fixed batch of random images.
+// The bidirectional LSTM on one fixed batch of random tokens, 200 to a sequence.
+Model make_bilstm(const Options& options, Initializer& init) {
+  constexpr int64_t kTime = 200;
+  const BiLstmOptions net_options{.dropout = 0};
+  std::vector<int32_t> tokens(static_cast<size_t>(kTime * options.batch));
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    tokens[i] = 1 + static_cast<int32_t>(philox_at(i, 1, 0, 7).word[0] %
+                                         static_cast<uint32_t>(net_options.vocabulary - 1));
+  }
+  const std::vector<int32_t> lengths(static_cast<size_t>(options.batch), kTime);
+  auto network = std::make_unique<BiLstm>(init, net_options);
+  ForwardFunction forward =
+      [raw = network.get(),
+       x = Tensor::from_host(init.stream(), {kTime, options.batch},
+                             std::span<const int32_t>(tokens)),
+       steps =
+           Tensor::from_host(init.stream(), {options.batch}, std::span<const int32_t>(lengths))](
+          const Context& context, const Variable&) { return raw->forward(context, x, steps); };
+  return {std::move(network), std::move(forward)};
+}
+
+Model make_network(const Options& options, Initializer& init) {
+  if (options.model == "bilstm") return make_bilstm(options, init);
+  if (options.model == "mlp") return make_model<Mlp>(init, Mlp::complex());
+  return make_model<Cnn>(init);
+}
+
+// A network on one fixed batch: random images, or the tokens that it holds itself.
 class Workload {
  public:
   explicit Workload(const Options& options)
       : options_(options),
         init_(stream_, 1),
-        model_(options.model == "mlp" ? make_model<Mlp>(init_, Mlp::complex())
-                                      : make_model<Cnn>(init_)),
+        model_(make_network(options, init_)),
         arena_(stream_, *model_.module),
         rate_(stream_, make_rule(options.schedule, 1e-3)),
         adam_(stream_, arena_, rate_) {
@@ -86,7 +113,8 @@ class Workload {
           3.4F * (uniform_float(words.word[0]) + uniform_float(words.word[1]) - 1);
     }
     std::vector<int32_t> labels(static_cast<size_t>(options.batch));
-    for (size_t i = 0; i < labels.size(); ++i) labels[i] = static_cast<int32_t>(i * 7 % 10);
+    const size_t classes = options.model == "bilstm" ? 2 : 10;
+    for (size_t i = 0; i < labels.size(); ++i) labels[i] = static_cast<int32_t>(i * 7 % classes);
     x_ = Tensor::from_host(stream_, {options.batch, 28, 28, 1}, std::span<const float>(x));
     labels_ = Tensor::from_host(stream_, {options.batch}, std::span<const int32_t>(labels));
   }
@@ -179,8 +207,8 @@ int run_bench(const Options& options) {
 }
 
 void parse(CLI::App& app, Options& options, int argc, char** argv) {
-  app.add_option("--model", options.model, "mlp or cnn")
-      ->check(CLI::IsMember({"mlp", "cnn"}))
+  app.add_option("--model", options.model, "mlp, cnn or bilstm")
+      ->check(CLI::IsMember({"mlp", "cnn", "bilstm"}))
       ->capture_default_str();
   app.add_option("--batch", options.batch)->check(CLI::PositiveNumber)->capture_default_str();
   app.add_option("--threads", options.threads)->check(CLI::PositiveNumber)->capture_default_str();

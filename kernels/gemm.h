@@ -29,6 +29,8 @@ struct Gemm {
   bool relu = false;
   bool accumulate = false;
   bool tf32 = false;
+  // CUDA, f32 and f64: of k, summed apart, whatever the other sizes; 0: see above.
+  int64_t part = 0;
   void* workspace = nullptr;  // CUDA only: workspace_bytes() bytes, 16-byte aligned
 };
 

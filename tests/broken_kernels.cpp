@@ -263,6 +263,7 @@ std::vector<BrokenKernel> broken_kernels() {
   add_dropout(all);
   add_broken_batch_norm(all);
   add_broken_losses_and_optimizers(all);
+  add_broken_sequences(all);
   return all;
 }
 

@@ -82,5 +82,6 @@ OpCase run_with(const std::string& title, const char* name, Body body) {
 std::vector<BrokenKernel> broken_kernels();
 void add_broken_batch_norm(std::vector<BrokenKernel>& all);
 void add_broken_losses_and_optimizers(std::vector<BrokenKernel>& all);
+void add_broken_sequences(std::vector<BrokenKernel>& all);
 
 }  // namespace flyball::testing

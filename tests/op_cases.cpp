@@ -261,6 +261,9 @@ std::vector<OpCase> op_cases() {
   add(batch_norm_cases());
   add(adam_cases());
   add(sgd_cases());
+  add(embedding_cases());
+  add(lstm_cases());
+  add(sequence_pool_cases());
   return all;
 }
 

@@ -219,6 +219,9 @@ std::vector<OpCase> batch_cases();
 std::vector<OpCase> batch_norm_cases();
 std::vector<OpCase> adam_cases();
 std::vector<OpCase> sgd_cases();
+std::vector<OpCase> embedding_cases();
+std::vector<OpCase> lstm_cases();
+std::vector<OpCase> sequence_pool_cases();
 
 // The whole table.
 std::vector<OpCase> op_cases();

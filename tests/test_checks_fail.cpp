@@ -45,6 +45,9 @@ constexpr Representative kRepresentatives[] = {
     {"augment 5x7x9x3", "y"},
     {"adam 74", "values"},
     {"sgd 74", "values"},
+    {"embedding forward 33 of 40x32 padding 0", "y"},
+    {"lstm forward 5x4x7 -> 1x31", "y"},
+    {"sequence_pool forward mean 5x3x7", "y"},
 };
 
 size_t index_of(const OpCase& op, const char* name) {

@@ -35,9 +35,9 @@ void check_family(const std::string& operation, DType real) {
 }
 
 constexpr const char* kFamilies[] = {
-    "gemm",   "conv2d", "pool2d",  "elementwise", "dropout",    "softmax_cross_entropy",
-    "reduce", "copy",   "augment", "batch",       "batch_norm", "adam",
-    "sgd"};
+    "gemm",   "conv2d",    "pool2d",  "elementwise",  "dropout",    "softmax_cross_entropy",
+    "reduce", "copy",      "augment", "batch",        "batch_norm", "adam",
+    "sgd",    "embedding", "lstm",    "sequence_pool"};
 
 }  // namespace
 
@@ -57,13 +57,13 @@ TEST_CASE("kernels: f32 is within its derived tolerance of the double reference"
   }
 }
 
-TEST_CASE("kernels: f32 gemm and conv2d by oneDNN") {
+TEST_CASE("kernels: f32 gemm, conv2d and lstm by oneDNN") {
   if (!cpu::has_onednn()) {
     MESSAGE("built without oneDNN");
     return;
   }
   const WithBackend onednn(cpu::Backend::kOneDnn);
-  for (const char* family : {"gemm", "conv2d"}) {
+  for (const char* family : {"gemm", "conv2d", "lstm"}) {
     SUBCASE(family) { check_family(family, DType::f32); }
   }
 }

@@ -48,7 +48,10 @@ __global__ void __launch_bounds__(Tile::kThreads, kWhole ? Tile::kBlocks : 1)
 
 template <class T>
 Plan plan_of(const Gemm<T>& g) {
-  return make_plan<T, kLargeN>(g.m, g.n, g.k);
+  Plan plan = make_plan<T, kLargeN>(g.m, g.n, g.k);
+  if (g.part > 0)
+    plan.cut_depth(ceil_divide(g.k, 4 * kWidth<T>), ceil_divide(g.part, 4 * kWidth<T>));
+  return plan;
 }
 
 template <class T>

@@ -86,6 +86,12 @@ struct Plan {
   int split_steps = 0;  // steps of the depth in one split
   int problems = 1;
 
+  // Splits of at most `of_split` of the depth's steps.
+  void cut_depth(int64_t steps, int64_t of_split) {
+    split_steps = static_cast<int>(std::max<int64_t>(of_split, 1));
+    splits = static_cast<int>(std::max<int64_t>(ceil_divide(steps, split_steps), 1));
+  }
+
   dim3 grid() const {
     return dim3(static_cast<unsigned>(m_tiles) * static_cast<unsigned>(n_tiles),
                 static_cast<unsigned>(splits), static_cast<unsigned>(problems));
