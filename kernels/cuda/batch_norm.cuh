@@ -1,8 +1,6 @@
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
-#include <type_traits>
 
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/cuda/vectors.cuh"
@@ -45,23 +43,6 @@ __device__ inline ThreadRows rows_of_thread(const ColumnGrid& grid, int64_t rows
 template <class A>
 __device__ Four<A> column_values(const A* values, const Slot& slot) {
   return load(values, {slot.begin, slot.count, slot.whole && are_aligned(values)});
-}
-
-// store(), with the vector instruction by name: the compiler would merge its two branches into
-// single elements.
-template <class T>
-__device__ void store_vector(T* x, const Slot& slot, const Four<Accumulator<T>>& wide) {
-  if (!slot.whole) {
-    store(x, slot, wide);
-    return;
-  }
-  using Vector = std::conditional_t<sizeof(Four<T>) % sizeof(int4) == 0, int4, int2>;
-  const Four<T> four = narrowed<T>(wide);
-#pragma unroll
-  for (size_t i = 0; i < sizeof(four) / sizeof(Vector); ++i) {
-    __stwb(reinterpret_cast<Vector*>(x + slot.begin) + i,
-           reinterpret_cast<const Vector*>(&four)[i]);
-  }
 }
 
 // The second stage of sums: blocks of kEndColumns columns, of which kEndShares threads each take

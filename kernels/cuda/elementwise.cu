@@ -100,21 +100,8 @@ __host__ __device__ ColumnResult<Accumulator<T>> result_of(const BiasReluBackwar
           .accumulate = a.accumulate_dbias};
 }
 
-// store(), with the instruction for a whole slot by name: the compiler would merge the two branches
-// below into single elements.
-template <class T>
-__device__ void store_vector(T* x, const Slot& slot, const Four<Accumulator<T>>& wide) {
-  using Vector = std::conditional_t<sizeof(Four<T>) == sizeof(int2), int2, int4>;
-  const Four<T> four = narrowed<T>(wide);
-  if (sizeof(four) == sizeof(Vector) && slot.whole) {
-    __stwb(reinterpret_cast<Vector*>(x + slot.begin), *reinterpret_cast<const Vector*>(&four));
-  } else {
-    store(x, slot, wide);
-  }
-}
-
 // Masks a group of rows and adds its columns up in the same read.
-// registers: <= 136
+// registers: <= 144
 template <class T>
 __global__ void __launch_bounds__(kColumnThreads) bias_relu_backward_kernel(BiasReluPass<T> pass) {
   using A = Accumulator<T>;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <type_traits>
 #include <utility>
@@ -78,6 +79,23 @@ __device__ void store(T* x, const Slot& slot, const Four<Accumulator<T>>& four) 
 #pragma unroll
   for (int j = 0; j < 4; ++j) {
     if (j < slot.count) x[slot.begin + j] = narrowed<T>(four.at[j]);
+  }
+}
+
+// store(), with the vector instruction by name: in some kernels the compiler would merge its two
+// branches into single elements; in others the name costs registers.
+template <class T>
+__device__ void store_vector(T* x, const Slot& slot, const Four<Accumulator<T>>& wide) {
+  if (!slot.whole) {
+    store(x, slot, wide);
+    return;
+  }
+  using Vector = std::conditional_t<sizeof(Four<T>) % sizeof(int4) == 0, int4, int2>;
+  const Four<T> four = narrowed<T>(wide);
+#pragma unroll
+  for (size_t i = 0; i < sizeof(four) / sizeof(Vector); ++i) {
+    __stwb(reinterpret_cast<Vector*>(x + slot.begin) + i,
+           reinterpret_cast<const Vector*>(&four)[i]);
   }
 }
 
