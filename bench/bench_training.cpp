@@ -20,7 +20,8 @@
 #include "models/bilstm.h"
 #include "models/cnn.h"
 #include "models/mlp.h"
-#include "models/training_run.h"
+#include "models/resnet.h"
+#include "models/task.h"
 #include "schedulers/schedules.h"
 
 namespace {
@@ -30,6 +31,7 @@ using namespace flyball;
 struct Options {
   std::string model = "cnn";
   int64_t batch = 64;
+  int64_t width = 64;  // of resnet18
   int threads = 1;
   double seconds = 5;
   std::string schedule = "constant";
@@ -68,34 +70,57 @@ double median_of(const std::vector<StepTime>& times, Member member) {
   return quantile(values, 0.5);
 }
 
-// The bidirectional LSTM on one fixed batch of random tokens, 200 to a sequence.
-Model make_bilstm(const Options& options, Initializer& init) {
-  constexpr int64_t kTime = 200;
-  const BiLstmOptions net_options{.dropout = 0};
-  std::vector<int32_t> tokens(static_cast<size_t>(kTime * options.batch));
-  for (size_t i = 0; i < tokens.size(); ++i) {
-    tokens[i] = 1 + static_cast<int32_t>(philox_at(i, 1, 0, 7).word[0] %
-                                         static_cast<uint32_t>(net_options.vocabulary - 1));
-  }
-  const std::vector<int32_t> lengths(static_cast<size_t>(options.batch), kTime);
-  auto network = std::make_unique<BiLstm>(init, net_options);
-  ForwardFunction forward =
-      [raw = network.get(),
-       x = Tensor::from_host(init.stream(), {kTime, options.batch},
-                             std::span<const int32_t>(tokens)),
-       steps =
-           Tensor::from_host(init.stream(), {options.batch}, std::span<const int32_t>(lengths))](
-          const Context& context, const Variable&) { return raw->forward(context, x, steps); };
-  return {std::move(network), std::move(forward)};
-}
+constexpr int64_t kTime = 200;  // tokens of a sequence
+constexpr BiLstmOptions kBiLstm{.dropout = 0};
 
 Model make_network(const Options& options, Initializer& init) {
-  if (options.model == "bilstm") return make_bilstm(options, init);
+  if (options.model == "bilstm") return make_model<BiLstm>(init, kBiLstm);
+  if (options.model == "resnet18") {
+    return make_model<ResNet18>(init, ResNetOptions{.width = options.width});
+  }
   if (options.model == "mlp") return make_model<Mlp>(init, Mlp::complex());
   return make_model<Cnn>(init);
 }
 
-// A network on one fixed batch: random images, or the tokens that it holds itself.
+Tensor random_tokens(const Stream& stream, int64_t batch) {
+  std::vector<int32_t> tokens(static_cast<size_t>(kTime * batch));
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    tokens[i] = 1 + static_cast<int32_t>(philox_at(i, 1, 0, 7).word[0] %
+                                         static_cast<uint32_t>(kBiLstm.vocabulary - 1));
+  }
+  return Tensor::from_host(stream, {kTime, batch}, std::span<const int32_t>(tokens));
+}
+
+Tensor random_images(const Stream& stream, const Shape& shape) {
+  std::vector<float> x(static_cast<size_t>(shape.count()));
+  for (size_t i = 0; i < x.size(); ++i) {
+    const PhiloxWords words = philox_at(i, 0, 0, 7);
+    x[i] = 3.4F * (uniform_float(words.word[0]) + uniform_float(words.word[1]) - 1);
+  }
+  return Tensor::from_host(stream, shape, std::span<const float>(x));
+}
+
+Batch make_batch(const Options& options, const Stream& stream) {
+  const int64_t n = options.batch;
+  const bool texts = options.model == "bilstm";
+  std::vector<int32_t> labels(static_cast<size_t>(n));
+  for (size_t i = 0; i < labels.size(); ++i)
+    labels[i] = static_cast<int32_t>(i * 7 % (texts ? 2 : 10));
+  Batch batch;
+  batch.count = n;
+  batch.labels = Tensor::from_host(stream, {n}, std::span<const int32_t>(labels));
+  if (texts) {
+    batch.x = random_tokens(stream, n);
+    const std::vector<int32_t> lengths(static_cast<size_t>(n), kTime);
+    batch.lengths = Tensor::from_host(stream, {n}, std::span<const int32_t>(lengths));
+  } else {
+    batch.x = random_images(
+        stream, options.model == "resnet18" ? Shape{n, 32, 32, 3} : Shape{n, 28, 28, 1});
+  }
+  return batch;
+}
+
+// A network on one fixed batch of random images or tokens.
 class Workload {
  public:
   explicit Workload(const Options& options)
@@ -104,27 +129,15 @@ class Workload {
         model_(make_network(options, init_)),
         arena_(stream_, *model_.module),
         rate_(stream_, make_rule(options.schedule, 1e-3)),
-        adam_(stream_, arena_, rate_) {
-    const int64_t pixels = options.batch * 28 * 28;
-    std::vector<float> x(static_cast<size_t>(pixels));
-    for (int64_t i = 0; i < pixels; ++i) {
-      const PhiloxWords words = philox_at(static_cast<uint64_t>(i), 0, 0, 7);
-      x[static_cast<size_t>(i)] =
-          3.4F * (uniform_float(words.word[0]) + uniform_float(words.word[1]) - 1);
-    }
-    std::vector<int32_t> labels(static_cast<size_t>(options.batch));
-    const size_t classes = options.model == "bilstm" ? 2 : 10;
-    for (size_t i = 0; i < labels.size(); ++i) labels[i] = static_cast<int32_t>(i * 7 % classes);
-    x_ = Tensor::from_host(stream_, {options.batch, 28, 28, 1}, std::span<const float>(x));
-    labels_ = Tensor::from_host(stream_, {options.batch}, std::span<const int32_t>(labels));
-  }
+        adam_(stream_, arena_, rate_),
+        batch_(make_batch(options, stream_)) {}
 
   StepTime step() {
     const bool wall = options_.threads > 1;
     const Context context{.stream = stream_, .training = true, .seed = 1, .step = rate_.step()};
     const double start = now(wall);
     const CrossEntropy entropy =
-        softmax_cross_entropy(context, model_.forward(context, Variable(x_)), labels_);
+        softmax_cross_entropy(context, model_.forward(context, batch_), batch_.labels);
     const double forward_done = now(wall);
     entropy.loss.backward(stream_);
     const double backward_done = now(wall);
@@ -145,7 +158,7 @@ class Workload {
   ParameterArena arena_;
   LearningRate rate_;
   Adam adam_;
-  Tensor x_, labels_;
+  Batch batch_;
   StepResult result_;
 };
 
@@ -207,10 +220,13 @@ int run_bench(const Options& options) {
 }
 
 void parse(CLI::App& app, Options& options, int argc, char** argv) {
-  app.add_option("--model", options.model, "mlp, cnn or bilstm")
-      ->check(CLI::IsMember({"mlp", "cnn", "bilstm"}))
+  app.add_option("--model", options.model, "mlp, cnn, resnet18 or bilstm")
+      ->check(CLI::IsMember({"mlp", "cnn", "resnet18", "bilstm"}))
       ->capture_default_str();
   app.add_option("--batch", options.batch)->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--width", options.width, "filters of resnet18's first stage")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   app.add_option("--threads", options.threads)->check(CLI::PositiveNumber)->capture_default_str();
   app.add_option("--seconds", options.seconds, "of measuring, after a warm-up")
       ->check(CLI::PositiveNumber);

@@ -89,17 +89,23 @@ void append_records(const fs::path& path, ImageData& data) {
 
 ImageData load_cifar10(const fs::path& folder, Cifar10Split split) {
   const std::vector<fs::path> files = find_files(folder, split);
-  ImageData data;
+  ImageData data = cifar10_layout();
   data.name = split == Cifar10Split::train ? "cifar10 train" : "cifar10 test";
-  data.h = kSide;
-  data.w = kSide;
-  data.c = kChannels;
-  data.classes = kClasses;
-  data.mean = {0.4914F, 0.4822F, 0.4465F};
-  data.deviation = {0.2470F, 0.2435F, 0.2616F};
   for (const fs::path& file : files) append_records(file, data);
   data.count = static_cast<int64_t>(data.labels.size());
   return data;
+}
+
+ImageData cifar10_layout() {
+  return {.name = "cifar10",
+          .h = kSide,
+          .w = kSide,
+          .c = kChannels,
+          .classes = kClasses,
+          .pixels = {},
+          .labels = {},
+          .mean = {0.4914F, 0.4822F, 0.4465F},
+          .deviation = {0.2470F, 0.2435F, 0.2616F}};
 }
 
 fs::path cifar10_sample_folder() { return sample_folder("cifar10"); }

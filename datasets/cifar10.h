@@ -19,6 +19,8 @@ enum class Cifar10Split { train, test };
 // empty file, a size that is no multiple of 3073, a label out of 0..9, damaged gzip data.
 ImageData load_cifar10(const std::filesystem::path& folder, Cifar10Split split);
 
+ImageData cifar10_layout();  // its sizes, mean and deviation, without images
+
 // Folder of the sample that comes with Flyball (see sample_folder.h): 1,000 training and 500 test
 // images.
 std::filesystem::path cifar10_sample_folder();

@@ -78,18 +78,24 @@ ImageData load_mnist(const fs::path& folder, MnistSplit split) {
                       ", expected 0..", kClasses - 1));
     }
   }
-  ImageData data;
+  ImageData data = mnist_layout();
   data.name = train ? "mnist train" : "mnist test";
   data.count = images.sizes[0];
-  data.h = kSide;
-  data.w = kSide;
-  data.c = 1;
-  data.classes = kClasses;
   data.pixels = std::move(images.values);
   data.labels.assign(labels.values.begin(), labels.values.end());
-  data.mean = {0.1307F};
-  data.deviation = {0.3081F};
   return data;
+}
+
+ImageData mnist_layout() {
+  return {.name = "mnist",
+          .h = kSide,
+          .w = kSide,
+          .c = 1,
+          .classes = kClasses,
+          .pixels = {},
+          .labels = {},
+          .mean = {0.1307F},
+          .deviation = {0.3081F}};
 }
 
 fs::path mnist_sample_folder() { return sample_folder("mnist"); }

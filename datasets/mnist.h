@@ -16,6 +16,8 @@ enum class MnistSplit { train, test };
 // (see read_idx), images that are not 28 x 28, counts that disagree, a label out of 0..9.
 ImageData load_mnist(const std::filesystem::path& folder, MnistSplit split);
 
+ImageData mnist_layout();  // its sizes, mean and deviation, without images
+
 // Folder of the sample that comes with Flyball (see sample_folder.h): 4,000 training and 1,000 test
 // images.
 std::filesystem::path mnist_sample_folder();

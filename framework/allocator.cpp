@@ -31,6 +31,11 @@ int64_t size_class(int64_t bytes) {
   return (bytes + step - 1) / step * step;
 }
 
+// Where no block of a large request's own size is free, one of up to this many times the size will
+// do: batches of texts come in several lengths, and would else keep blocks for each.
+constexpr int64_t kLargestExcess = 4;
+constexpr int64_t kLarge = 64 * 1024;
+
 int64_t block_size(int64_t bytes) { return allocator_is_passthrough() ? bytes : size_class(bytes); }
 
 class CachingAllocator : public Allocator {
@@ -52,8 +57,8 @@ class CachingAllocator : public Allocator {
   }
 
   void free(void* data, int64_t bytes, void* stream) override {
-    const int64_t size = block_size(bytes);
     const std::lock_guard lock(mutex_);
+    const int64_t size = size_of(data, bytes);
     counters_.live_bytes -= bytes;
     int64_t pool = 0;
     if (const auto found = pool_of_.find(data); found != pool_of_.end()) {
@@ -149,16 +154,31 @@ class CachingAllocator : public Allocator {
 
   void keep(const Block& block) { cached_[block.key].push_back(block.data); }
 
+  // Of a block that was handed out for `bytes`, and is now coming back.
+  int64_t size_of(void* data, int64_t bytes) {
+    const auto found = larger_.find(data);
+    if (found == larger_.end()) return block_size(bytes);
+    const int64_t size = found->second;
+    larger_.erase(found);
+    return size;
+  }
+
   // A pool of exact sizes reuses nothing: a graph's tensors stay apart, for the bounds checker.
   void* take_cached(const Key& key) {
     if (allocator_is_passthrough()) return nullptr;
     collect_pending();
-    const auto found = cached_.find(key);
-    if (found == cached_.end() || found->second.empty()) return nullptr;
-    void* data = found->second.back();
-    found->second.pop_back();
-    counters_.cached_bytes -= key.size;
-    return data;
+    const int64_t largest = key.size < kLarge ? key.size : kLargestExcess * key.size;
+    for (auto entry = cached_.lower_bound(key); entry != cached_.end(); ++entry) {
+      const auto& [found, blocks] = *entry;
+      if (found.pool != key.pool || found.stream != key.stream || found.size > largest) break;
+      if (blocks.empty()) continue;
+      void* data = blocks.back();
+      entry->second.pop_back();
+      counters_.cached_bytes -= found.size;
+      if (found.size != key.size) larger_[data] = found.size;
+      return data;
+    }
+    return nullptr;
   }
 
   void collect_pending() {
@@ -221,8 +241,9 @@ class CachingAllocator : public Allocator {
   std::map<Key, std::vector<void*>> cached_;
   std::vector<Pending> pending_;
   std::unordered_map<void*, std::unordered_set<void*>> other_users_;  // streams, by block
-  std::unordered_map<void*, int64_t> pool_of_;                        // live blocks of pools
-  std::unordered_map<void*, int64_t> pool_in_use_;                    // by stream
+  std::unordered_map<void*, int64_t> larger_;       // live blocks of another size than their class
+  std::unordered_map<void*, int64_t> pool_of_;      // live blocks of pools
+  std::unordered_map<void*, int64_t> pool_in_use_;  // by stream
   std::unordered_set<int64_t> pools_;
   int64_t pools_created_ = 0;
   AllocatorCounters counters_;

@@ -13,13 +13,14 @@ struct AllocatorCounters {
   int64_t system_allocations = 0;  // requests that the cache could not serve
 };
 
-// Memory of one device. Caching: freed blocks are kept by stream and size class and handed out
-// again to the same stream, whose order makes that safe; so a training loop asks the system for
-// nothing after its first step. With FLYBALL_ALLOCATOR=passthrough each request is its own system
-// allocation of exactly the size asked for, so that a bounds checker sees every overrun.
-// A block that other streams use too (record_use) is handed out again once their work up to its
-// free is done. Pools serve captured graphs: see MemoryPool.
-// Thread-safe. Debug builds fill fresh and freed blocks with 0xFF bytes, NaN in every float type.
+// Memory of one device. Caching: freed blocks are kept by stream and size class (a large request
+// also takes a larger block, up to four times its size) and handed out again to the same stream,
+// whose order makes that safe; so a training loop asks the system for nothing after its first step.
+// With FLYBALL_ALLOCATOR=passthrough each request is its own system allocation of exactly the size
+// asked for, so that a bounds checker sees every overrun. A block that other streams use too
+// (record_use) is handed out again once their work up to its free is done. Pools serve captured
+// graphs: see MemoryPool. Thread-safe. Debug builds fill fresh and freed blocks with 0xFF bytes,
+// NaN in every float type.
 class Allocator {
  public:
   virtual ~Allocator() = default;

@@ -47,6 +47,7 @@ class HostBatches : public BatchSource {
   void load(const Batch&) override {}
   void seek(const BatchPosition& position) override;
 
+  const BatchMaker& maker() const { return *maker_; }
   size_t slots() const { return slots_.size(); }
   int64_t full_waits() const { return full_waits_; }  // batches that had to wait for their slot
 

@@ -9,19 +9,25 @@ namespace {
 // Slots start at multiples of 16 bytes.
 int64_t slot_bytes(const Tensor& tensor) { return (tensor.bytes() + 15) / 16 * 16; }
 
+// Lengths lie behind the labels.
+int64_t label_bytes(const Batch& batch) {
+  return batch.labels.bytes() + (batch.lengths.defined() ? batch.lengths.bytes() : 0);
+}
+
 }  // namespace
 
-RingBatches::RingBatches(const Stream& stream, const Dataset& dataset, const BatchOrder& order,
-                         const Augmentation& augmentation, int prefetch)
+RingBatches::RingBatches(const Stream& stream, std::unique_ptr<const BatchMaker> maker,
+                         int prefetch)
     : stream_(stream),
       copy_stream_(stream.device()),
       slots_(static_cast<size_t>(prefetch) + 3),
-      host_(std::make_unique<SampleBatches>(dataset, order, augmentation),
+      host_(std::move(maker),
             {.prefetch = prefetch,
              .pinned_for = &stream,
              .reusable = [this](size_t slot) { return slots_[slot].copied.ready(); }}),
-      current_{Tensor::empty(stream, batch_shape(dataset, order.largest_batch())),
-               Tensor::empty(stream, {order.largest_batch()}, DType::i32)},
+      current_(host_.maker().memory([&stream](const Shape& shape, DType dtype) {
+        return Tensor::empty(stream, shape, dtype);
+      })),
       taken_(stream, 0),
       arrivals_(Tensor::zeros(stream, {1}, DType::i32)) {
   x_slot_bytes_ = slot_bytes(current_.x);
@@ -54,10 +60,10 @@ Batch RingBatches::prepare() {
               host.x.raw(), host.x.bytes());
   copy_pinned(copy_stream_,
               static_cast<std::byte*>(ring_labels_.mutable_raw()) + at * labels_slot_bytes_,
-              host.labels.raw(), host.labels.bytes());
+              host.labels.raw(), label_bytes(host));
   slot.copied.record(copy_stream_);
   stream_.wait(slot.copied);
-  return current_.batch(host.count, {host.epoch, host.index});
+  return host_.maker().view({host.epoch, host.index}, current_);
 }
 
 void RingBatches::load(const Batch& batch) {
@@ -67,7 +73,7 @@ void RingBatches::load(const Batch& batch) {
       stream_,
       TakeSlot{.x = {ring_x_.raw(), x_slot_bytes_, current_.x.mutable_raw(), batch.x.bytes()},
                .labels = {ring_labels_.raw(), labels_slot_bytes_, current_.labels.mutable_raw(),
-                          batch.labels.bytes()},
+                          label_bytes(batch)},
                .slots = static_cast<int64_t>(slots_.size()),
                .taken = taken_.get(),
                .arrivals = static_cast<uint32_t*>(arrivals_.mutable_raw())});

@@ -10,8 +10,7 @@ namespace flyball {
 // never waits for the device, but where the ring is full the background thread does (full_waits).
 class RingBatches : public BatchSource {
  public:
-  RingBatches(const Stream& stream, const Dataset& dataset, const BatchOrder& order,
-              const Augmentation& augmentation, int prefetch);
+  RingBatches(const Stream& stream, std::unique_ptr<const BatchMaker> maker, int prefetch);
   ~RingBatches() override;
 
   Batch prepare() override;

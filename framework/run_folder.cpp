@@ -18,14 +18,23 @@ RunFolder::RunFolder(fs::path folder, bool overwrite) : folder_(std::move(folder
   metrics_.open(folder_ / "metrics.jsonl", std::ios::trunc);
   if (!metrics_) throw Error(str("--out: cannot write into folder ", folder_.string()));
   // What an earlier run left says nothing about this one.
-  for (const char* name : {"summary.json", "model.safetensors"})
-    fs::remove(folder_ / name, failure);
+  for (const char* name : {"summary.json", "model.safetensors", "best.safetensors", "checkpoints"})
+    fs::remove_all(folder_ / name, failure);
+}
+
+fs::path RunFolder::checkpoint_file(int64_t step) const {
+  const fs::path folder = folder_ / "checkpoints";
+  std::error_code failure;
+  fs::create_directories(folder, failure);
+  if (failure) throw Error(str(folder.string(), ": cannot create: ", failure.message()));
+  return folder / str("step-", step, ".safetensors");
 }
 
 void RunFolder::discard() {
   metrics_.close();
   std::error_code ignored;
-  for (const char* name : {"config.json", "metrics.jsonl"}) fs::remove(folder_ / name, ignored);
+  for (const char* name : {"config.json", "metrics.jsonl", "vocabulary.txt"})
+    fs::remove(folder_ / name, ignored);
   fs::remove(folder_, ignored);
 }
 
@@ -45,7 +54,7 @@ void RunFolder::add_steps(const std::vector<StepRecord>& records, int64_t steps_
   check_metrics();
 }
 
-void RunFolder::add_evaluation(const Evaluation& evaluation, int64_t step, int64_t epoch) {
+void RunFolder::add_evaluation(const Evaluation& evaluation, int64_t step, double epoch) {
   const nlohmann::ordered_json line{
       {"step", step},
       {"epoch", epoch},

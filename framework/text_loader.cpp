@@ -50,15 +50,11 @@ std::vector<int64_t> lengths_for(const TextData& data, const std::vector<int64_t
 
 }  // namespace
 
-TextLoader::TextLoader(const TextData& data, const std::vector<int64_t>& indices,
-                       const TextLoaderOptions& options)
+TextLoader::TextLoader(const Stream& stream, const TextData& data,
+                       const std::vector<int64_t>& indices, const TextLoaderOptions& options)
     : order_(data, indices, lengths_for(data, indices, options), options.batch_size,
              options.shuffle, options.seed),
-      source_(std::make_unique<TextBatches>(data, order_), {.prefetch = options.prefetch}) {}
-
-void TextLoader::seek(int64_t epoch, int64_t index) {
-  order_.check({epoch, index});
-  source_.seek({epoch, index});
-}
+      source_(make_host_source(stream, std::make_unique<TextBatches>(data, order_),
+                               options.prefetch)) {}
 
 }  // namespace flyball

@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "framework/bucket_order.h"
-#include "framework/host_batches.h"
+#include "framework/data_loader.h"
 
 namespace flyball {
 
@@ -31,23 +31,22 @@ struct TextLoaderOptions {
   int prefetch = 2;  // batches made ahead by a background thread; 0: made in next()
 };
 
-// Batches of a text set's chosen sequences in BucketOrder's order, epoch after epoch without end,
-// in host memory. A batch's memory is valid until the second next() after it.
-class TextLoader {
+// Batches of a text set's chosen sequences in BucketOrder's order.
+class TextLoader : public DataLoader {
  public:
-  TextLoader(const TextData& data, const std::vector<int64_t>& indices,
+  TextLoader(const Stream& stream, const TextData& data, const std::vector<int64_t>& indices,
              const TextLoaderOptions& options);
 
-  int64_t samples() const { return order_.samples(); }
-  int64_t batches_per_epoch() const { return order_.batches_per_epoch(); }
+  int64_t samples() const override { return order_.samples(); }
+  int64_t batches_per_epoch() const override { return order_.batches_per_epoch(); }
   const BucketOrder& order() const { return order_; }
 
-  Batch next() { return source_.prepare(); }
-  void seek(int64_t epoch, int64_t index);  // the batch that next() returns next: exact resume
-
  private:
+  BatchSource& source() const override { return *source_; }
+  void check(const BatchPosition& position) const override { order_.check(position); }
+
   BucketOrder order_;
-  HostBatches source_;
+  std::unique_ptr<BatchSource> source_;  // last: its thread reads the order
 };
 
 }  // namespace flyball

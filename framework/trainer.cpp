@@ -17,6 +17,10 @@ Trainer::Trainer(const Stream& stream, ForwardFunction forward, Optimizer& optim
     throw Error(str("trainer: drain_every is ", options.drain_every, ", expected 1 to ",
                     LearningRate::kLogCapacity));
   }
+  for (const auto& [name, steps] :
+       {std::pair("eval_every", options.eval_every), std::pair("save_every", options.save_every)}) {
+    if (steps < 0) throw Error(str("trainer: ", name, " is ", steps, ", expected at least 0"));
+  }
   if (options.capture && Graph::supported(stream.device())) {
     graphs_ = std::make_unique<StepGraphs>(stream);
   }
@@ -28,7 +32,7 @@ void Trainer::step(const Batch& batch) {
                         .seed = options_.seed,
                         .step = rate_.step(),
                         .precision = options_.precision};
-  const Variable logits = forward_(context, Variable(batch.x));
+  const Variable logits = forward_(context, batch);
   const CrossEntropy entropy =
       softmax_cross_entropy(context, logits, batch.labels, options_.label_smoothing);
   entropy.loss.backward(stream_);
@@ -49,22 +53,27 @@ void Trainer::step(DataLoader& loader) {
 void Trainer::fit(DataLoader& training, DataLoader* validation, int64_t epochs,
                   TrainingObserver& observer) {
   const int64_t steps_per_epoch = training.batches_per_epoch();
+  const int64_t total_steps = epochs * steps_per_epoch;
+  const int64_t eval_every = options_.eval_every > 0 ? options_.eval_every : steps_per_epoch;
   const int64_t log_start = log_.next_step();
-  int64_t steps = 0;
-  for (int64_t epoch = 0; epoch < epochs; ++epoch) {
-    for (int64_t i = 0; i < steps_per_epoch; ++i) {
-      step(training);
-      ++steps;
-      if (i + 1 == steps_per_epoch) {
-        observer.on_steps(log_.drain(), steps_per_epoch);
-      } else if (steps % options_.drain_every == 0) {
-        observer.on_steps(log_.drain_late(log_start + steps), steps_per_epoch);
-      }
+  if (options_.save_every > 0) observer.on_save(0);
+  for (int64_t steps = 1; steps <= total_steps; ++steps) {
+    step(training);
+    const bool evaluates =
+        validation != nullptr && (steps % eval_every == 0 || steps == total_steps);
+    const bool saves = options_.save_every > 0 && steps % options_.save_every == 0;
+    if (evaluates || saves || steps % steps_per_epoch == 0) {
+      observer.on_steps(log_.drain(), steps_per_epoch);
+    } else if (steps % options_.drain_every == 0) {
+      observer.on_steps(log_.drain_late(log_start + steps), steps_per_epoch);
     }
-    if (validation == nullptr) continue;
-    const Evaluation evaluation = evaluate(*validation, "validation");
-    rate_.set_validation(stream_, evaluation.loss, evaluation.accuracy);
-    observer.on_evaluation(evaluation, steps, epoch + 1);
+    if (evaluates) {
+      const Evaluation evaluation = evaluate(*validation, "validation");
+      rate_.set_validation(stream_, evaluation.loss, evaluation.accuracy);
+      observer.on_evaluation(evaluation, steps,
+                             static_cast<double>(steps) / static_cast<double>(steps_per_epoch));
+    }
+    if (saves) observer.on_save(steps);
   }
 }
 
@@ -85,7 +94,7 @@ Evaluation evaluate(const Stream& stream, const ForwardFunction& forward, DataLo
   for (int64_t i = 0; i < evaluation.steps; ++i) {
     const Batch batch = loader.next();
     const CrossEntropy entropy =
-        softmax_cross_entropy(context, forward(context, Variable(batch.x)), batch.labels);
+        softmax_cross_entropy(context, forward(context, batch), batch.labels);
     results.push_back(
         {.loss = entropy.loss.value(), .correct = entropy.correct, .rows = batch.count});
   }

@@ -28,17 +28,21 @@ class TrainingObserver {
  public:
   virtual ~TrainingObserver() = default;
   virtual void on_steps(const std::vector<StepRecord>&, int64_t /*steps_per_epoch*/) {}
-  virtual void on_evaluation(const Evaluation&, int64_t /*step*/, int64_t /*epoch*/) {}
+  virtual void on_evaluation(const Evaluation&, int64_t /*step*/, double /*epoch*/) {}
+  // Before the first step and every save_every steps: the moment to keep the weights.
+  virtual void on_save(int64_t /*step*/) {}
 };
 
-// The model as the trainer sees it: logits of a batch.
-using ForwardFunction = std::function<Variable(const Context& context, const Variable& x)>;
+// The model as the trainer sees it: logits [count, classes] of a batch.
+using ForwardFunction = std::function<Variable(const Context& context, const Batch& batch)>;
 
 struct TrainerOptions {
   uint64_t seed = 0;
   double label_smoothing = 0;
   Precision precision = Precision::fp32;
   int64_t drain_every = 50;  // steps between two looks at the step log
+  int64_t eval_every = 0;    // steps between two looks at the validation split; 0: every epoch
+  int64_t save_every = 0;    // steps between two on_save(); 0: none
   // Whether steps are captured into graphs and replayed, on devices that can.
   bool capture = true;
 };
@@ -49,12 +53,14 @@ struct TrainerOptions {
 // every `drain_every` steps and at the end of an epoch.
 class Trainer {
  public:
+  // Throws Error where an option is out of its range or the device lacks the precision.
   Trainer(const Stream& stream, ForwardFunction forward, Optimizer& optimizer, LearningRate& rate,
           const TrainerOptions& options = {});
 
   void step(const Batch& batch);  // enqueued operation by operation
   void step(DataLoader& loader);  // on the loader's next batch; captured, where that is wanted
-  // Epochs of the loader's batches; after each epoch the validation split, where there is one.
+  // Epochs of the loader's batches. The validation split, where there is one, is scored every
+  // eval_every steps and at the end, or after each epoch.
   void fit(DataLoader& training, DataLoader* validation, int64_t epochs,
            TrainingObserver& observer);
   Evaluation evaluate(DataLoader& loader, const std::string& split);
@@ -72,8 +78,7 @@ class Trainer {
   std::unique_ptr<StepGraphs> graphs_;
 };
 
-// Scores a split without a trainer. The loader must not shuffle endlessly elsewhere: it is read
-// from its start for one epoch.
+// Scores a split without a trainer: the loader's first epoch, from its start.
 Evaluation evaluate(const Stream& stream, const ForwardFunction& forward, DataLoader& loader,
                     const std::string& split, Precision precision = Precision::fp32);
 

@@ -1,10 +1,12 @@
 #include "datasets/cifar10.h"
+#include "models/image_task.h"
 #include "models/resnet.h"
-#include "models/training_run.h"
+#include "models/tasks.h"
 
-int main(int argc, char** argv) {
-  using namespace flyball;
-  const TrainingProgram program{
+namespace flyball {
+
+std::unique_ptr<Task> cifar10_resnet18() {
+  return std::make_unique<ImageTask>(ImageTask::Parts{
       .binary = {.model = "cifar10_resnet18",
                  .what = "Trains ResNet-18 on CIFAR-10 (11,173,962 parameters).",
                  .variants = {},
@@ -16,17 +18,21 @@ int main(int argc, char** argv) {
                              {"quick",
                               "one epoch of a narrow network on 500 images",
                               {"--width", "16", "--epochs", "1", "--limit-train", "500"}}}},
-      .load_data =
-          [](const RunOptions& options, bool test) {
-            return load_cifar10(options.data.empty() ? cifar10_sample_folder()
-                                                     : std::filesystem::path(options.data),
-                                test ? Cifar10Split::test : Cifar10Split::train);
+      .classes = {"airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship",
+                  "truck"},
+      .load =
+          [](const std::filesystem::path& folder, Part part) {
+            return load_cifar10(folder,
+                                part == Part::test ? Cifar10Split::test : Cifar10Split::train);
           },
+      .sample_folder = cifar10_sample_folder,
+      .layout = cifar10_layout(),
       .make_model =
           [](const RunOptions& options, Initializer& init) {
             return make_model<ResNet18>(
                 init,
                 ResNetOptions{.width = options.width, .zero_last_gamma = options.zero_last_gamma});
-          }};
-  return run_program(program, argc, argv);
+          }});
 }
+
+}  // namespace flyball

@@ -17,7 +17,7 @@ namespace {
 void add_flags(CLI::App& app, RunOptions& options, std::string& preset) {
   app.option_defaults()->take_last();
   app.add_option("--data", options.data,
-                 "folder with the data set (default: the sample in the repository)");
+                 "folder with the data set (default: what comes with the program)");
   app.add_option("--epochs", options.epochs, "passes over the training split")
       ->capture_default_str();
   app.add_option("--batch-size", options.batch_size, "samples a step")->capture_default_str();
@@ -56,13 +56,12 @@ void add_flags(CLI::App& app, RunOptions& options, std::string& preset) {
       ->capture_default_str();
   app.add_option("--clip-norm", options.clip_norm, "largest norm of the whole gradient, 0: off")
       ->capture_default_str();
-  app.add_option(
-         "--augment", options.augment,
-         "none, flip-rotate (mirror, and rotation by up to 10 degrees) or crop-flip (shift by "
-         "up to 4 pixels, and mirror)")
-      ->capture_default_str();
   app.add_option("--label-smoothing", options.label_smoothing, "0 <= value < 1")
       ->capture_default_str();
+  app.add_option("--eval-every", options.eval_every,
+                 "steps between two looks at the validation split (default: an epoch)");
+  app.add_option("--save-every", options.save_every,
+                 "steps between two copies of the weights in RUN/checkpoints (default: none)");
   app.add_flag("--eval-only", options.eval_only,
                "score the model of --checkpoint on the test data, train nothing");
   app.add_option("--checkpoint", options.checkpoint,
@@ -70,6 +69,61 @@ void add_flags(CLI::App& app, RunOptions& options, std::string& preset) {
   app.add_flag("--json", options.json,
                "print the summary as one JSON line and nothing else on standard output");
   app.add_option("--preset", preset, "flags that belong together, see below; flags beside it win");
+}
+
+void add_image_flags(CLI::App& app, RunOptions& options) {
+  app.add_option(
+         "--augment", options.augment,
+         "none, flip-rotate (mirror, and rotation by up to 10 degrees) or crop-flip (shift by "
+         "up to 4 pixels, and mirror)")
+      ->capture_default_str();
+}
+
+void add_text_flags(CLI::App& app, TextOptions& text) {
+  app.add_option("--vocabulary", text.vocabulary, "tokens the model knows at most")
+      ->capture_default_str();
+  app.add_option("--min-count", text.min_count,
+                 "how often a token occurs in the training split to be one of them")
+      ->capture_default_str();
+  app.add_option("--max-length", text.max_length, "tokens of a text that are kept")
+      ->capture_default_str();
+  app.add_option("--keep", text.keep, "which part of a longer text: head, tail or both")
+      ->capture_default_str();
+  app.add_option("--embedding", text.embedding, "columns of the embedding")->capture_default_str();
+  app.add_option("--hidden", text.hidden, "LSTM cells a direction")->capture_default_str();
+  app.add_option("--layers", text.layers, "LSTM layers")->capture_default_str();
+  app.add_option("--pool", text.pool, "of the states over time: mean, max or last")
+      ->capture_default_str();
+  app.add_option("--dropout", text.dropout, "before the last layer and between LSTM layers")
+      ->capture_default_str();
+}
+
+std::string joined(const std::vector<std::string>& names, const char* between) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "" : between) + name;
+  return text;
+}
+
+void add_model_flags(CLI::App& app, const BinaryDescription& binary, RunOptions& options) {
+  if (binary.texts) {
+    add_text_flags(app, options.text);
+  } else {
+    add_image_flags(app, options);
+  }
+  if (!binary.datasets.empty()) {
+    app.add_option("--dataset", options.dataset,
+                   joined(binary.datasets, ", ") + " (default: " + binary.datasets.front() +
+                       ", without --data " + binary.datasets.back() + ")");
+  }
+  if (!binary.variants.empty()) {
+    app.add_option("--variant", options.variant, joined(binary.variants, " or "))
+        ->capture_default_str();
+  }
+  if (binary.default_width > 0) {
+    app.add_option("--width", options.width, "filters of the first stage")->capture_default_str();
+    app.add_flag("--zero-last-gamma", options.zero_last_gamma,
+                 "start each block as the identity: its last batch norm's weight is 0");
+  }
 }
 
 std::string preset_help(const std::vector<Preset>& presets) {
@@ -90,9 +144,22 @@ void require(const char* flag, const T& value, bool good, const char* expected) 
 void require_one_of(const char* flag, const std::string& value,
                     const std::vector<std::string>& names) {
   if (std::find(names.begin(), names.end(), value) != names.end()) return;
-  std::string list;
-  for (const std::string& name : names) list += (list.empty() ? "" : ", ") + name;
-  throw Error(str(flag, " is '", value, "', expected one of: ", list));
+  throw Error(str(flag, " is '", value, "', expected one of: ", joined(names, ", ")));
+}
+
+void check_text(const TextOptions& text) {
+  const auto in_range = [](const char* flag, int64_t value, int64_t low, int64_t high) {
+    require(flag, value, value >= low && value <= high, str(low, " to ", high).c_str());
+  };
+  in_range("--vocabulary", text.vocabulary, 3, 10'000'000);
+  in_range("--min-count", text.min_count, 1, 1'000'000);
+  in_range("--max-length", text.max_length, 1, 1'000'000);
+  in_range("--embedding", text.embedding, 1, 4096);
+  in_range("--hidden", text.hidden, 1, 4096);
+  in_range("--layers", text.layers, 1, 16);
+  require_one_of("--keep", text.keep, {"head", "tail", "both"});
+  require_one_of("--pool", text.pool, {"mean", "max", "last"});
+  require("--dropout", text.dropout, text.dropout >= 0 && text.dropout < 1, "0 <= value < 1");
 }
 
 void check(const RunOptions& options, const BinaryDescription& binary) {
@@ -123,6 +190,18 @@ void check(const RunOptions& options, const BinaryDescription& binary) {
     require("--width", options.width, options.width >= 1 && options.width <= 4096, "1 to 4096");
   }
   if (!binary.variants.empty()) require_one_of("--variant", options.variant, binary.variants);
+  if (!options.dataset.empty()) require_one_of("--dataset", options.dataset, binary.datasets);
+  if (!options.data.empty() && !binary.datasets.empty() &&
+      options.dataset == binary.datasets.back()) {
+    throw Error(str("--dataset ", options.dataset, " is generated: expected no --data beside it"));
+  }
+  if (options.data.empty() && !options.dataset.empty() &&
+      options.dataset != binary.datasets.back()) {
+    throw Error(str("--dataset ", options.dataset, ": expected --data, the folder that holds it"));
+  }
+  if (binary.texts) check_text(options.text);
+  require("--eval-every", options.eval_every, options.eval_every >= 0, "at least 0");
+  require("--save-every", options.save_every, options.save_every >= 0, "at least 0");
   if (options.eval_only && options.checkpoint.empty()) {
     throw Error("--eval-only: expected --checkpoint, a run folder or a model.safetensors");
   }
@@ -140,22 +219,12 @@ RunOptions parse_run_options(const BinaryDescription& binary, int argc, char** a
   RunOptions options;
   options.model = binary.model;
   options.epochs = binary.default_epochs;
+  options.width = binary.default_width;
+  if (!binary.variants.empty()) options.variant = binary.variants.front();
   std::string preset;
   CLI::App app(binary.what, binary.model);
   add_flags(app, options, preset);
-  if (!binary.variants.empty()) {
-    options.variant = binary.variants.front();
-    std::string names;
-    for (const std::string& variant : binary.variants)
-      names += (names.empty() ? "" : " or ") + variant;
-    app.add_option("--variant", options.variant, names)->capture_default_str();
-  }
-  if (binary.default_width > 0) {
-    options.width = binary.default_width;
-    app.add_option("--width", options.width, "filters of the first stage")->capture_default_str();
-    app.add_flag("--zero-last-gamma", options.zero_last_gamma,
-                 "start each block as the identity: its last batch norm's weight is 0");
-  }
+  add_model_flags(app, binary, options);
   app.footer(preset_help(binary.presets));
   try {
     app.parse(argc, argv);
@@ -182,6 +251,9 @@ RunOptions parse_run_options(const BinaryDescription& binary, int argc, char** a
     throw Error(str(first_line(error.what()), " (--help lists the flags)"));
   }
   check(options, binary);
+  if (options.dataset.empty() && !binary.datasets.empty()) {
+    options.dataset = options.data.empty() ? binary.datasets.back() : binary.datasets.front();
+  }
   if (options.threads == 0)
     options.threads = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
   return options;

@@ -1,42 +1,7 @@
 #!/usr/bin/env bash
 # The command lines of the model binaries: what is wrong is refused with exit code 2 and one line, and nothing is written; what is
 # right works. Usage: test_bad_input.sh FOLDER_OF_THE_BINARIES
-set -uo pipefail
-bin=$(cd "$1" && pwd)
-root=$(cd "$(dirname "$0")/.." && pwd)
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-empty=$work/empty
-mkdir "$empty"
-cd "$empty" || exit 1
-
-checks=0
-failures=0
-case=
-fail() {
-  failures=$((failures + 1))
-  echo "FAILED: $case: $*"
-  sed 's/^/  out| /' "$work/out" | head -n 3
-  sed 's/^/  err| /' "$work/err" | head -n 3
-}
-call() { # EXPECTED_CODE MODEL FLAG ...
-  case="${*:2}"
-  checks=$((checks + 1))
-  timeout 60 "$bin/$2" "${@:3}" >"$work/out" 2>"$work/err"
-  local code=$?
-  [ $code = "$1" ] || fail "exit code $code, expected $1"
-}
-refuse() { # MODEL FRAGMENT FLAG ...
-  call 2 "$1" "${@:3}"
-  [ "$(wc -l <"$work/err")" = 1 ] || fail "expected one line on standard error"
-  [ ! -s "$work/out" ] || fail "expected nothing on standard output"
-  case $(cat "$work/err") in "$1: error: "*) ;; *) fail "expected a line that begins with '$1: error: '" ;; esac
-  grep -qF -- "$2" "$work/err" || fail "the line lacks: $2"
-  [ -z "$(ls -A "$empty")" ] || { fail "left behind: $(ls -A "$empty")"; rm -rf "${empty:?}"/*; }
-}
-says() { grep -qF -- "$1" "$2" || fail "$(basename "$2") lacks: $1"; }
-value() { sed -n "s/.*\"$1\": *\"\{0,1\}\([^,\"}]*\).*/\1/p" "$2" | head -n 1; } # KEY FILE -> its value in JSON
-same() { [ "$1" = "$2" ] || fail "$3: '$1', expected '$2'"; }
+. "$(dirname "$0")/command_line.sh"
 
 # Small sets from the sample: 60 training and 30 test images.
 sample=$root/datasets/samples/mnist
@@ -82,6 +47,8 @@ for model in mnist_cnn mnist_mlp cifar10_resnet18; do
   refuse $model "--validation-fraction is nan" --validation-fraction nan
   refuse $model "--weight-decay is -1, expected at least 0" --weight-decay -1
   refuse $model "--clip-norm is nan, expected at least 0" --clip-norm nan
+  refuse $model "--eval-every is -1, expected at least 0" --eval-every -1
+  refuse $model "--save-every is -1, expected at least 0" --save-every -1
   refuse $model "--label-smoothing is 1, expected 0 <= value < 1" --label-smoothing 1
   refuse $model "expected one of: adam, sgd" --optimizer rmsprop
   refuse $model "expected one of: none, flip-rotate" --augment crop
@@ -97,6 +64,8 @@ done
 refuse mnist_mlp "expected one of: simple, complex" --variant huge
 refuse mnist_cnn "--variant" --variant simple
 refuse mnist_cnn "--width" --width 8
+refuse mnist_cnn "--dataset" --dataset imdb
+refuse mnist_cnn "--max-length" --max-length 8
 refuse cifar10_resnet18 "--width is 0, expected 1 to 4096" --width 0
 refuse mnist_mlp "expected one of: simple-constant, complex-augmented, complex-adaptive" --preset huge
 refuse mnist_cnn "expected one of: constant, adaptive, quick" --preset simple-constant
@@ -138,7 +107,7 @@ same "$(cat "$work/err")" "" "standard error"
 if command -v python3 >/dev/null; then
   python3 -c 'import json, sys; json.loads(sys.stdin.read())' <"$work/out" || fail "standard output is not JSON"
 fi
-same "$(ls "$work/mlp" | tr '\n' ' ')" "config.json metrics.jsonl model.safetensors summary.json " "the run folder"
+same "$(ls "$work/mlp" | tr '\n' ' ')" "best.safetensors config.json metrics.jsonl model.safetensors summary.json " "the run folder"
 same "$(value test_accuracy "$work/out")" "$(value test_accuracy "$work/mlp/summary.json")" "test_accuracy of --json"
 same "$(grep -c '"train_loss"' "$work/mlp/metrics.jsonl")" 1 "steps (54 samples)"
 same "$(grep -c '"split":"validation"' "$work/mlp/metrics.jsonl")" 1 "validations"
@@ -168,6 +137,13 @@ call 0 mnist_mlp "${small[@]}" --out "$work/no-validation" --validation-fraction
 ! grep -q validation "$work/no-validation/metrics.jsonl" || fail "the metrics speak of a validation"
 call 0 mnist_mlp "${small[@]}" --out "$work/limited" --limit-train 9 --limit-eval 4 --batch-size 2 --json
 same "$(value steps "$work/out")" 5 "steps"
+call 0 mnist_mlp "${small[@]}" --out "$work/often" --batch-size 9 --eval-every 4 --save-every 2 --json
+same "$(ls "$work/often/checkpoints" | tr '\n' ' ')" "step-0.safetensors step-2.safetensors step-4.safetensors step-6.safetensors " "checkpoints"
+same "$(grep '"split":"validation"' "$work/often/metrics.jsonl" | cut -d, -f1 | tr '\n' ' ')" '{"step":4 {"step":6 ' "validations"
+cmp -s "$work/often/checkpoints/step-6.safetensors" "$work/often/model.safetensors" || fail "the last weights differ"
+! cmp -s "$work/often/checkpoints/step-4.safetensors" "$work/often/model.safetensors" || fail "two steps changed nothing"
+best=$(value best_step "$work/out")
+cmp -s "$work/often/checkpoints/step-$best.safetensors" "$work/often/best.safetensors" || fail "not the weights of step $best"
 call 0 mnist_mlp "${small[@]}" --optimizer sgd --schedule linear --augment flip-rotate --out "$work/sgd" --json
 call 0 mnist_mlp "${small[@]}" --json
 same "$(ls "$empty")" runs "the folder of runs"
@@ -210,7 +186,7 @@ same "$(cat "$work/file")" text "the file that was there"
 long=$(printf 'n%.0s' $(seq 300))
 refuse mnist_mlp "--out: cannot create folder $long" "${small[@]}" --out "$long"
 call 0 mnist_mlp "${small[@]}" --out "$work/"$'\xff' --json
-same "$(ls "$work/"$'\xff' | wc -l)" 4 "files in a folder whose name is not UTF-8"
+same "$(ls "$work/"$'\xff' | wc -l)" 5 "files in a folder whose name is not UTF-8"
 refuse mnist_mlp "$work/none: cannot open" "${small[@]}" --eval-only --checkpoint "$work/none"
 refuse mnist_mlp "$work/good/model.safetensors: cannot open" "${small[@]}" --eval-only --checkpoint "$work/good"
 refuse mnist_mlp "$work/file: header length" "${small[@]}" --eval-only --checkpoint "$work/file"
@@ -222,4 +198,4 @@ head -c 4000 "$work/mlp/model.safetensors" >"$work/cut.safetensors"
 refuse mnist_mlp "$work/cut.safetensors: tensor 'fc1.weight': data_offsets" "${small[@]}" --eval-only --checkpoint \
   "$work/cut.safetensors"
 
-if [ $failures = 0 ]; then echo "bad input: all $checks command lines behaved"; else echo "bad input: $failures checks failed"; exit 1; fi
+finish "bad input"

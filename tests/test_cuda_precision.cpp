@@ -6,11 +6,12 @@
 #include <span>
 
 #include "datasets/synthetic.h"
+#include "framework/sample_loader.h"
 #include "framework/trainer.h"
 #include "kernels/copy.h"
 #include "models/cnn.h"
 #include "models/mlp.h"
-#include "models/training_run.h"
+#include "models/task.h"
 #include "tests/cuda_device.h"
 #include "tests/testing.h"
 
@@ -120,7 +121,8 @@ std::vector<double> losses(const Stream& on, Precision precision, int64_t batch,
                            Arguments&&... arguments) {
   constexpr int64_t kSteps = 30;
   const ImageDataset dataset(synthetic_images(160, 28, 28, 1, 10, 3));
-  DataLoader training(on, dataset, first_indices(dataset.size()), {.batch_size = batch, .seed = 1});
+  SampleLoader training(on, dataset, first_indices(dataset.size()),
+                        {.batch_size = batch, .seed = 1});
   Initializer init(on, 1);
   const Model model = make_model<Network>(init, std::forward<Arguments>(arguments)...);
   ParameterArena arena(on, *model.module);

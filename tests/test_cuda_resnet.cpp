@@ -2,9 +2,10 @@
 // the convolutions' column sums.
 
 #include "datasets/synthetic.h"
+#include "framework/sample_loader.h"
 #include "framework/trainer.h"
 #include "models/resnet.h"
-#include "models/training_run.h"
+#include "models/task.h"
 #include "tests/cuda_device.h"
 #include "tests/testing.h"
 
@@ -27,7 +28,7 @@ std::vector<double> values_on(const Stream& on, const Tensor& tensor) {
 // At a rate that keeps rounding from growing: see tests/golden/README.md.
 Result train(const Stream& on, Precision precision = Precision::fp32) {
   const ImageDataset dataset(synthetic_images(40, 16, 16, 3, 10, 3));
-  DataLoader training(
+  SampleLoader training(
       on, dataset, first_indices(dataset.size()),
       {.batch_size = 4, .seed = 1, .augmentation = {.flip_probability = 0.5, .crop_padding = 2}});
   Initializer init(on, 1);
@@ -47,7 +48,8 @@ Result train(const Stream& on, Precision precision = Precision::fp32) {
     const std::vector<double> values = values_on(on, *buffer.item);
     result.running.insert(result.running.end(), values.begin(), values.end());
   }
-  DataLoader test(on, dataset, first_indices(dataset.size()), {.batch_size = 16, .shuffle = false});
+  SampleLoader test(on, dataset, first_indices(dataset.size()),
+                    {.batch_size = 16, .shuffle = false});
   result.evaluation = {evaluate(on, model.forward, test, "test", precision).loss};
   return result;
 }

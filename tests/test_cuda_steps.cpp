@@ -8,8 +8,9 @@
 #include "datasets/synthetic.h"
 #include "framework/allocator.h"
 #include "framework/layers.h"
+#include "framework/sample_loader.h"
 #include "framework/trainer.h"
-#include "models/training_run.h"
+#include "models/task.h"
 #include "tests/cuda_device.h"
 #include "tests/testing.h"
 
@@ -25,8 +26,8 @@ Model small_net(Initializer& init) {
   auto network = std::make_unique<SmallNet>(
       Conv2d(init, 1, 4, 3, {.relu = true}), MaxPool2d(), Dropout(init, 0.25), Flatten(),
       Linear(init, 36, 16, {.relu = true}), Linear(init, 16, 10));
-  ForwardFunction forward = [raw = network.get()](const Context& context, const Variable& x) {
-    return raw->forward(context, x);
+  ForwardFunction forward = [raw = network.get()](const Context& context, const Batch& batch) {
+    return raw->forward(context, Variable(batch.x));
   };
   return {std::move(network), std::move(forward)};
 }
@@ -73,7 +74,7 @@ struct Training {
     for (int64_t i = 0; i < count; ++i) trainer.step(loader);
   }
 
-  DataLoader loader;
+  SampleLoader loader;
   Initializer init;
   Model model;
   ParameterArena arena;
@@ -187,10 +188,10 @@ TEST_CASE("captured step: one graph a shape, at most 32, and nothing is left beh
   const AllocatorCounters before = allocator(cuda->device()).counters();
   {
     Training training(*cuda, images(), true, Residence::device);
-    std::vector<std::unique_ptr<DataLoader>> loaders;
+    std::vector<std::unique_ptr<SampleLoader>> loaders;
     for (int64_t batch = 20; batch < 56; ++batch) {
-      loaders.push_back(std::make_unique<DataLoader>(*cuda, images(), first_indices(batch),
-                                                     DataLoaderOptions{.batch_size = batch}));
+      loaders.push_back(std::make_unique<SampleLoader>(*cuda, images(), first_indices(batch),
+                                                       SampleLoaderOptions{.batch_size = batch}));
     }
     for (int round = 0; round < 3; ++round) {
       for (const auto& loader : loaders) training.trainer.step(*loader);
@@ -217,13 +218,13 @@ TEST_CASE("captured step: work that would be frozen into the graph is refused") 
   Training training(*cuda, images(), true, Residence::device);
   const ForwardFunction forward = training.model.forward;
   const std::vector<float> zeros(10, 0.0F);
-  const auto uploads = [&](const Context& context, const Variable& x) {
+  const auto uploads = [&](const Context& context, const Batch& batch) {
     Tensor::from_host(context.stream, {10}, std::span<const float>(zeros));
-    return forward(context, x);
+    return forward(context, batch);
   };
-  const auto reads = [&](const Context& context, const Variable& x) {
-    x.value().to_host<float>(context.stream);
-    return forward(context, x);
+  const auto reads = [&](const Context& context, const Batch& batch) {
+    batch.x.to_host<float>(context.stream);
+    return forward(context, batch);
   };
   for (const ForwardFunction& wrong : {ForwardFunction(uploads), ForwardFunction(reads)}) {
     Trainer trainer(*cuda, wrong, training.adam, training.rate);
@@ -240,12 +241,12 @@ TEST_CASE("captured step: work that would be frozen into the graph is refused") 
 TEST_CASE("data loader: ring and resident batches are the CPU's, in any order of seeks") {
   const Stream* cuda = cuda_stream();
   if (cuda == nullptr) return;
-  const DataLoaderOptions options{.batch_size = 16, .seed = 2};
-  DataLoader expected(stream(), images(), first_indices(70), options);
+  const SampleLoaderOptions options{.batch_size = 16, .seed = 2};
+  SampleLoader expected(stream(), images(), first_indices(70), options);
   for (const Residence residence : {Residence::device, Residence::host}) {
-    DataLoaderOptions there = options;
+    SampleLoaderOptions there = options;
     there.residence = residence;
-    DataLoader loader(*cuda, images(), first_indices(70), there);
+    SampleLoader loader(*cuda, images(), first_indices(70), there);
     CHECK(loader.resident() == (residence == Residence::device));
     for (const int64_t start : {0, 7, 3}) {
       expected.seek(start / 5, start % 5);

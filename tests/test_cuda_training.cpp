@@ -3,10 +3,11 @@
 #include <cstdlib>
 
 #include "datasets/synthetic.h"
+#include "framework/sample_loader.h"
 #include "framework/trainer.h"
 #include "models/cnn.h"
 #include "models/mlp.h"
-#include "models/training_run.h"
+#include "models/task.h"
 #include "tests/testing.h"
 
 using namespace flyball;
@@ -19,8 +20,8 @@ std::vector<StepRecord> train(Device device, int64_t steps, int64_t batch, const
                               Arguments&&... arguments) {
   const Stream run_stream(device);
   const ImageDataset dataset(synthetic_images(160, 28, 28, 1, 10, 3));
-  DataLoader training(run_stream, dataset, first_indices(dataset.size()),
-                      {.batch_size = batch, .seed = 1});
+  SampleLoader training(run_stream, dataset, first_indices(dataset.size()),
+                        {.batch_size = batch, .seed = 1});
   Initializer init(run_stream, 1);
   const Model model = make_model<Network>(init, std::forward<Arguments>(arguments)...);
   ParameterArena arena(run_stream, *model.module);

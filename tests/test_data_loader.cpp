@@ -6,8 +6,8 @@
 #include <thread>
 
 #include "datasets/synthetic.h"
-#include "framework/data_loader.h"
-#include "tests/testing.h"
+#include "framework/sample_loader.h"
+#include "tests/gather_one.h"
 
 using namespace flyball;
 using namespace flyball::testing;
@@ -54,7 +54,7 @@ std::vector<int32_t> labels_in(const Batch& batch) {
 std::vector<float> pixels_in(const Batch& batch) { return batch.x.to_host<float>(stream()); }
 
 // The samples of one epoch in their order.
-std::vector<int32_t> next_epoch(DataLoader& loader) {
+std::vector<int32_t> next_epoch(SampleLoader& loader) {
   std::vector<int32_t> order;
   for (int64_t i = 0; i < loader.batches_per_epoch(); ++i) {
     const std::vector<int32_t> labels = labels_in(loader.next());
@@ -73,13 +73,6 @@ ImageDataset numbered_images(int64_t count) {
 
 constexpr Augmentation kFlipRotate{.flip_probability = 0.5, .rotation_degrees = 10};
 
-std::vector<float> gather_one(const Dataset& dataset, int64_t index, uint32_t epoch,
-                              const Augmentation& augmentation, int32_t* label, uint64_t seed = 3) {
-  std::vector<float> x(static_cast<size_t>(dataset.sample_shape().count()));
-  dataset.gather(stream(), &index, 1, augmentation, seed, &epoch, x.data(), label);
-  return x;
-}
-
 }  // namespace
 
 TEST_CASE("data loader: every sample comes once an epoch, and only the last batch is smaller") {
@@ -88,7 +81,7 @@ TEST_CASE("data loader: every sample comes once an epoch, and only the last batc
     for (const int64_t batch_size : {1, 7, 64, 200}) {
       for (const int prefetch : {0, 2}) {
         for (const bool shuffle : {false, true}) {
-          DataLoader loader(
+          SampleLoader loader(
               stream(), dataset, first_indices(size),
               {.batch_size = batch_size, .shuffle = shuffle, .seed = 4, .prefetch = prefetch});
           REQUIRE(loader.batches_per_epoch() == (size + batch_size - 1) / batch_size);
@@ -119,7 +112,7 @@ TEST_CASE("data loader: every sample comes once an epoch, and only the last batc
 
 TEST_CASE("data loader: without shuffle the chosen samples keep their order") {
   const CountingDataset dataset(20);
-  DataLoader loader(stream(), dataset, {7, 3, 19, 0, 11}, {.batch_size = 2, .shuffle = false});
+  SampleLoader loader(stream(), dataset, {7, 3, 19, 0, 11}, {.batch_size = 2, .shuffle = false});
   for (int epoch = 0; epoch < 3; ++epoch) {
     CHECK(next_epoch(loader) == std::vector<int32_t>{7, 3, 19, 0, 11});
   }
@@ -128,8 +121,8 @@ TEST_CASE("data loader: without shuffle the chosen samples keep their order") {
 TEST_CASE("data loader: the order depends on seed and epoch alone") {
   const CountingDataset dataset(100);
   const auto orders = [&](uint64_t seed, int64_t batch_size, int prefetch) {
-    DataLoader loader(stream(), dataset, first_indices(100),
-                      {.batch_size = batch_size, .seed = seed, .prefetch = prefetch});
+    SampleLoader loader(stream(), dataset, first_indices(100),
+                        {.batch_size = batch_size, .seed = seed, .prefetch = prefetch});
     std::vector<std::vector<int32_t>> all(3);
     for (auto& order : all) order = next_epoch(loader);
     return all;
@@ -151,7 +144,7 @@ TEST_CASE("data loader: the order depends on seed and epoch alone") {
 TEST_CASE("data loader: prefetching any number of batches gives the same bytes") {
   const ImageDataset dataset = numbered_images(23);
   const auto epochs = [&](int prefetch) {
-    DataLoader loader(
+    SampleLoader loader(
         stream(), dataset, first_indices(23),
         {.batch_size = 5, .seed = 8, .augmentation = kFlipRotate, .prefetch = prefetch});
     std::vector<float> all;
@@ -168,9 +161,9 @@ TEST_CASE("data loader: prefetching any number of batches gives the same bytes")
 TEST_CASE("data loader: seek resumes exactly, augmentation included") {
   const ImageDataset dataset = numbered_images(23);
   for (const int prefetch : {0, 2}) {
-    const DataLoaderOptions options{
+    const SampleLoaderOptions options{
         .batch_size = 5, .seed = 8, .augmentation = kFlipRotate, .prefetch = prefetch};
-    DataLoader whole(stream(), dataset, first_indices(23), options);
+    SampleLoader whole(stream(), dataset, first_indices(23), options);
     std::vector<std::vector<float>> pixels;
     std::vector<std::vector<int32_t>> labels;
     for (int i = 0; i < 15; ++i) {
@@ -178,7 +171,7 @@ TEST_CASE("data loader: seek resumes exactly, augmentation included") {
       pixels.push_back(pixels_in(batch));
       labels.push_back(labels_in(batch));
     }
-    DataLoader resumed(stream(), dataset, first_indices(23), options);
+    SampleLoader resumed(stream(), dataset, first_indices(23), options);
     for (const int64_t start : {7, 14, 0, 4, 5}) {  // backwards, too
       resumed.seek(start / 5, start % 5);
       for (int64_t i = start; i < std::min<int64_t>(start + 3, 15); ++i) {
@@ -196,8 +189,8 @@ TEST_CASE("data loader: a batch is valid until the second next() after it") {
   for (const int prefetch : {0, 1, 2, 4}) {
     CAPTURE(prefetch);
     const CountingDataset dataset(40);
-    DataLoader loader(stream(), dataset, first_indices(40),
-                      {.batch_size = 3, .seed = 2, .prefetch = prefetch});
+    SampleLoader loader(stream(), dataset, first_indices(40),
+                        {.batch_size = 3, .seed = 2, .prefetch = prefetch});
     Batch previous = loader.next();
     std::vector<float> expected = pixels_in(previous);
     for (int64_t i = 1; i < 40; ++i) {
@@ -214,8 +207,8 @@ TEST_CASE("data loader: a batch outlives seek() like next()") {
   for (const int prefetch : {0, 1, 2, 4}) {
     CAPTURE(prefetch);
     const CountingDataset dataset(40);
-    DataLoader loader(stream(), dataset, first_indices(40),
-                      {.batch_size = 3, .seed = 2, .prefetch = prefetch});
+    SampleLoader loader(stream(), dataset, first_indices(40),
+                        {.batch_size = 3, .seed = 2, .prefetch = prefetch});
     const Batch first = loader.next();
     const Batch second = loader.next();
     const std::vector<float> first_pixels = pixels_in(first), second_pixels = pixels_in(second);
@@ -238,8 +231,8 @@ TEST_CASE("data loader: what the data set throws comes out of next(), and seek()
   for (const int prefetch : {0, 1, 3}) {
     CAPTURE(prefetch);
     const CountingDataset dataset(12, 7);  // batches of 3: the third one fails
-    DataLoader loader(stream(), dataset, first_indices(12),
-                      {.batch_size = 3, .shuffle = false, .prefetch = prefetch});
+    SampleLoader loader(stream(), dataset, first_indices(12),
+                        {.batch_size = 3, .shuffle = false, .prefetch = prefetch});
     CHECK(labels_in(loader.next()) == std::vector<int32_t>{0, 1, 2});
     CHECK(labels_in(loader.next()) == std::vector<int32_t>{3, 4, 5});
     CHECK_THROWS_WITH_AS(loader.next(), "sample 7 is broken", std::domain_error);
@@ -256,7 +249,8 @@ TEST_CASE("data loader: can be dropped at any moment") {
   const CountingDataset dataset(50, 20);
   for (int batches = 0; batches < 4; ++batches) {
     for (int repeat = 0; repeat < 20; ++repeat) {
-      DataLoader loader(stream(), dataset, first_indices(50), {.batch_size = 5, .shuffle = false});
+      SampleLoader loader(stream(), dataset, first_indices(50),
+                          {.batch_size = 5, .shuffle = false});
       for (int i = 0; i < batches; ++i) loader.next();
     }
   }
@@ -264,8 +258,8 @@ TEST_CASE("data loader: can be dropped at any moment") {
 
 TEST_CASE("data loader: bad arguments are refused with one line") {
   const CountingDataset dataset(10);
-  const auto make = [&](const Indices& indices, const DataLoaderOptions& options) {
-    return error_of([&] { DataLoader(stream(), dataset, indices, options); });
+  const auto make = [&](const Indices& indices, const SampleLoaderOptions& options) {
+    return error_of([&] { SampleLoader(stream(), dataset, indices, options); });
   };
   CHECK(make({1}, {.batch_size = 0}) == "data loader: batch size is 0, expected at least 1");
   CHECK(make({1}, {.batch_size = -3}) == "data loader: batch size is -3, expected at least 1");
@@ -273,7 +267,7 @@ TEST_CASE("data loader: bad arguments are refused with one line") {
   CHECK(make({}, {}) == "data loader: no samples chosen from counting");
   CHECK(make({0, 10}, {}) == "data loader: sample 10 of counting, expected below 10");
   CHECK(make({0, -1}, {}) == "data loader: sample -1 of counting, expected below 10");
-  DataLoader loader(stream(), dataset, first_indices(10), {.batch_size = 4});
+  SampleLoader loader(stream(), dataset, first_indices(10), {.batch_size = 4});
   for (const auto& place : std::vector<std::pair<int64_t, int64_t>>{{-1, 0}, {0, -1}, {0, 3}}) {
     CHECK(contains(error_of([&] { loader.seek(place.first, place.second); }),
                    str("seek to epoch ", place.first, ", batch ", place.second)));
@@ -285,7 +279,7 @@ TEST_CASE("data loader: bad arguments are refused with one line") {
     using CountingDataset::CountingDataset;
     Shape sample_shape() const override { return {2, 1}; }
   } matrices(10);
-  CHECK(error_of([&] { DataLoader(stream(), matrices, {1}, {}); }) ==
+  CHECK(error_of([&] { SampleLoader(stream(), matrices, {1}, {}); }) ==
         "data loader: a sample of counting has shape [2,1], expected 1 or 3 axes");
 
   ImageData data = synthetic_images(4, 3, 3, 1, 2, 1);
@@ -296,8 +290,8 @@ TEST_CASE("data loader: bad arguments are refused with one line") {
 TEST_CASE("augmentation: a sample's change does not depend on its place in the batch") {
   const ImageDataset dataset = numbered_images(23);
   const auto size = static_cast<size_t>(dataset.sample_shape().count());
-  DataLoader loader(stream(), dataset, first_indices(23),
-                    {.batch_size = 7, .seed = 3, .augmentation = kFlipRotate});
+  SampleLoader loader(stream(), dataset, first_indices(23),
+                      {.batch_size = 7, .seed = 3, .augmentation = kFlipRotate});
   for (int64_t i = 0; i < 2 * loader.batches_per_epoch(); ++i) {
     const Batch batch = loader.next();
     const std::vector<float> x = pixels_in(batch);
@@ -330,59 +324,4 @@ TEST_CASE("augmentation: flip-rotate changes pixels, epoch by epoch, and keeps t
   CHECK(same_as_plain == 0);
   CHECK(same_next_epoch == 0);
   CHECK(same_other_seed == 0);
-}
-
-TEST_CASE("augmentation: a certain flip mirrors every row, none leaves the normalised pixels") {
-  const ImageData data = synthetic_images(6, 5, 4, 1, 2, 9);
-  const ImageDataset dataset(data);
-  for (int64_t i = 0; i < 6; ++i) {
-    int32_t label = -1;
-    const std::vector<float> plain = gather_one(dataset, i, 0, {}, &label);
-    const std::vector<float> mirrored =
-        gather_one(dataset, i, 0, {.flip_probability = 1, .rotation_degrees = 0}, &label);
-    CHECK(label == data.labels[static_cast<size_t>(i)]);
-    for (size_t row = 0; row < 5; ++row) {
-      for (size_t column = 0; column < 4; ++column) {
-        const double pixel = data.pixels[static_cast<size_t>(i) * 20 + row * 4 + column];
-        CHECK(plain[row * 4 + column] == doctest::Approx((pixel / 255 - 0.5) / 0.22).epsilon(1e-5));
-        CHECK(mirrored[row * 4 + 3 - column] == plain[row * 4 + column]);
-      }
-    }
-  }
-}
-
-TEST_CASE("augmentation: a crop shifts the image over zeros, by every offset equally often") {
-  constexpr int64_t kPadding = 2, kSide = 6, kPlaces = 2 * kPadding + 1, kImages = 5000;
-  ImageData data = synthetic_images(1, kSide, kSide, 1, 2, 9);
-  for (size_t i = 0; i < data.pixels.size(); ++i) data.pixels[i] = static_cast<uint8_t>(i + 1);
-  const ImageDataset dataset(std::move(data));
-  int32_t label = -1;
-  const std::vector<float> plain = gather_one(dataset, 0, 0, {}, &label);
-  const float outside = 2 * plain[0] - plain[1];  // pixel 0, as the pixels are 1, 2, ...
-  std::vector<int64_t> seen(kPlaces * kPlaces);
-  for (uint32_t epoch = 0; epoch < kImages; ++epoch) {
-    const std::vector<float> cropped =
-        gather_one(dataset, 0, epoch, {.crop_padding = kPadding}, &label);
-    int64_t matches = 0;
-    for (int64_t place = 0; place < kPlaces * kPlaces; ++place) {
-      const int64_t down = place / kPlaces - kPadding, right = place % kPlaces - kPadding;
-      bool same = true;
-      for (int64_t i = 0; i < kSide * kSide; ++i) {
-        const int64_t row = i / kSide + down, column = i % kSide + right;
-        const bool inside = row >= 0 && row < kSide && column >= 0 && column < kSide;
-        const float wanted = inside ? plain[static_cast<size_t>(row * kSide + column)] : outside;
-        same = same && std::abs(cropped[static_cast<size_t>(i)] - wanted) < 1e-4F;
-      }
-      matches += same ? 1 : 0;
-      seen[static_cast<size_t>(place)] += same ? 1 : 0;
-    }
-    REQUIRE(matches == 1);
-  }
-  // 200 of each are expected; chi-squared with 24 degrees of freedom is above 60 once in 10^4.
-  const double expected = static_cast<double>(kImages) / static_cast<double>(seen.size());
-  double chi_squared = 0;
-  for (const int64_t count : seen) {
-    chi_squared += std::pow(static_cast<double>(count) - expected, 2) / expected;
-  }
-  CHECK(chi_squared < 60);
 }

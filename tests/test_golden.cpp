@@ -6,7 +6,7 @@
 #include "framework/optimizer.h"
 #include "models/cnn.h"
 #include "models/mlp.h"
-#include "models/training_run.h"
+#include "models/task.h"
 #include "tests/golden_numbers.h"
 
 using namespace flyball;
@@ -38,13 +38,10 @@ void set_parameters(Module& module) {
   }
 }
 
-struct GoldenBatch {
-  Tensor x, labels;
-};
-
-GoldenBatch golden_batch(uint64_t step, DType dtype) {
-  return {tensor_of({kBatch, 28, 28, 1}, golden::inputs(kBatch * 784, step), dtype),
-          golden::labels(kBatch, step)};
+Batch golden_batch(uint64_t step, DType dtype) {
+  return {.x = tensor_of({kBatch, 28, 28, 1}, golden::inputs(kBatch * 784, step), dtype),
+          .labels = golden::labels(kBatch, step),
+          .count = kBatch};
 }
 
 Model make_golden_model(const std::string& name, Initializer& init) {
@@ -67,10 +64,10 @@ std::vector<double> train(const Json& run, const Model& model, ParameterArena& a
   const auto optimizer = make_golden_optimizer(run["optimizer"], arena, rate);
   std::vector<double> losses;
   for (uint64_t step = 0; step < 20; ++step) {
-    const GoldenBatch batch = golden_batch(step, dtype);
+    const Batch batch = golden_batch(step, dtype);
     const Context context{.stream = stream(), .training = true, .seed = 1, .step = rate.step()};
     const CrossEntropy entropy =
-        softmax_cross_entropy(context, model.forward(context, Variable(batch.x)), batch.labels);
+        softmax_cross_entropy(context, model.forward(context, batch), batch.labels);
     entropy.loss.backward(stream());
     optimizer->enqueue_step({entropy.loss.value(), entropy.correct, kBatch}, rate, stream());
     losses.push_back(entropy.loss.value().item(stream()));

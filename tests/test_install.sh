@@ -29,7 +29,7 @@ asked=$(grep -h INTERFACE_LINK_LIBRARIES "$folder"/*.cmake | sed 's/.*LIBRARIES 
   tr ';' '\n' | grep -v -e '^flyball::' -e '^$' | sort -u | tr '\n' ' ')
 for name in $asked; do
   case $name in
-    CUDA::cudart | OpenMP::OpenMP_CXX | Threads::Threads | ZLIB::ZLIB | dnnl) ;;
+    CUDA::cudart | OpenMP::OpenMP_CXX | PNG::PNG | Threads::Threads | ZLIB::ZLIB | dnnl | turbojpeg) ;;
     *) fail "the targets ask for $name" ;;
   esac
 done
@@ -47,6 +47,7 @@ cat >"$work/program/program.cpp" <<'CPP'
 
 #include "datasets/synthetic.h"
 #include "framework/layers.h"
+#include "framework/sample_loader.h"
 #include "framework/trainer.h"
 #include "schedulers/schedules.h"
 
@@ -64,13 +65,13 @@ struct Network : Module {
 int main() {
   const Stream stream;
   const ImageDataset images(synthetic_images(512, 8, 8, 1, 4, 1));
-  DataLoader loader(stream, images, first_indices(512), {.batch_size = 32, .seed = 1});
+  SampleLoader loader(stream, images, first_indices(512), {.batch_size = 32, .seed = 1});
   Initializer init(stream, 1);
   Network network(init);
   ParameterArena arena(stream, network);
   LearningRate rate(stream, make_rule("constant", 1e-2), {.steps_per_epoch = 16});
   Adam adam(stream, arena, rate);
-  Trainer trainer(stream, [&](const Context& c, const Variable& x) { return network.forward(c, x); }, adam, rate);
+  Trainer trainer(stream, [&](const Context& c, const Batch& b) { return network.forward(c, Variable(b.x)); }, adam, rate);
   for (int i = 0; i < 48; ++i) {
     trainer.step(loader.next());
     if (i % 16 == 15) std::printf("%.4f\n", trainer.last_result().loss.item(stream));

@@ -122,7 +122,7 @@ TEST_CASE("run folder: an evaluation is one line that names its split") {
   const std::vector<Json> lines = lines_of(temporary.path() / "metrics.jsonl");
   REQUIRE(lines.size() == 2);
   CHECK(lines[0].dump() ==
-        R"({"step":63,"epoch":1,"split":"validation","eval_loss":0.25,"eval_accuracy":0.925,)"
+        R"({"step":63,"epoch":1.0,"split":"validation","eval_loss":0.25,"eval_accuracy":0.925,)"
         R"("eval_runtime":0.5,"eval_samples_per_second":800.0,"eval_steps_per_second":14.0})");
   CHECK(lines[1].at("split") == "test");
   CHECK(lines[1].at("step") == 126);

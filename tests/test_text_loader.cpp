@@ -58,7 +58,7 @@ HostBatch on_host(const Batch& batch) {
 
 std::vector<HostBatch> batches_of(const TextData& data, const TextLoaderOptions& options,
                                   int64_t epochs) {
-  TextLoader loader(data, first_indices(data.size()), options);
+  TextLoader loader(stream(), data, first_indices(data.size()), options);
   std::vector<HostBatch> batches;
   for (int64_t i = 0; i < epochs * loader.batches_per_epoch(); ++i) {
     batches.push_back(on_host(loader.next()));
@@ -84,7 +84,7 @@ TEST_CASE("text loader: every sequence comes once an epoch, whole and padded wit
     for (const int64_t batch_size : {1, 8, 64, 400}) {
       for (const bool shuffle : {false, true}) {
         for (const int prefetch : {0, 2}) {
-          TextLoader loader(data, first_indices(size),
+          TextLoader loader(stream(), data, first_indices(size),
                             {.batch_size = batch_size,
                              .shuffle = shuffle,
                              .seed = 4,
@@ -125,7 +125,8 @@ TEST_CASE("text loader: every sequence comes once an epoch, whole and padded wit
 TEST_CASE("text loader: a shape a bucket, one more for the last batch, the same every epoch") {
   const TextData data = numbered(skewed(1003, 200, 2));
   for (const int64_t buckets : {1, 3, 8}) {
-    TextLoader loader(data, first_indices(1003), {.batch_size = 32, .seed = 1, .buckets = buckets});
+    TextLoader loader(stream(), data, first_indices(1003),
+                      {.batch_size = 32, .seed = 1, .buckets = buckets});
     Shapes first;
     for (int64_t epoch = 0; epoch < 4; ++epoch) {
       Shapes shapes;
@@ -181,7 +182,7 @@ TEST_CASE("text loader: the order depends on seed and epoch alone") {
 
 TEST_CASE("text loader: without shuffle batches go from short to long, inside a bucket as chosen") {
   const TextData data = numbered({20, 3, 9, 2, 8, 16, 1, 30});
-  TextLoader loader(data, {7, 6, 5, 4, 3, 2, 1, 0},
+  TextLoader loader(stream(), data, {7, 6, 5, 4, 3, 2, 1, 0},
                     {.batch_size = 3, .shuffle = false, .bucket_lengths = {8, 16, 40}});
   for (int epoch = 0; epoch < 2; ++epoch) {
     const HostBatch one = on_host(loader.next());
@@ -198,7 +199,7 @@ TEST_CASE("text loader: seek returns to any batch exactly") {
   const TextData data = numbered(skewed(200, 60, 4));
   const TextLoaderOptions options{.batch_size = 16, .seed = 5};
   const std::vector<HostBatch> all = batches_of(data, options, 3);
-  TextLoader loader(data, first_indices(200), options);
+  TextLoader loader(stream(), data, first_indices(200), options);
   const int64_t size = loader.batches_per_epoch();
   for (const int64_t at : {int64_t{0}, size - 1, size, 2 * size + 3, int64_t{5}}) {
     loader.seek(at / size, at % size);
@@ -233,7 +234,7 @@ TEST_CASE("bucket lengths: least padding of all choices, few and multiples of 8"
 TEST_CASE("text loader: bad arguments are refused") {
   const TextData data = numbered({3, 9, 20});
   const auto refused = [&](const Lengths& indices, const TextLoaderOptions& options) {
-    return error_of([&] { TextLoader(data, indices, options); });
+    return error_of([&] { TextLoader(stream(), data, indices, options); });
   };
   CHECK(refused({}, {}) == "text loader: no samples chosen from numbered");
   CHECK(refused({3}, {}) == "text loader: sample 3 of numbered, expected below 3");
@@ -249,6 +250,6 @@ TEST_CASE("text loader: bad arguments are refused") {
         "text loader: length of bucket 0 is 0, expected at least 1");
   CHECK(refused({0}, {.prefetch = -1}) == "data loader: prefetch is -1, expected at least 0");
   const TextData empty = numbered({3, 0});
-  CHECK(error_of([&] { TextLoader(empty, {1}, {.bucket_lengths = {8}}); }) ==
+  CHECK(error_of([&] { TextLoader(stream(), empty, {1}, {.bucket_lengths = {8}}); }) ==
         "text loader: sequence 1 of numbered has length 0, expected 1..8");
 }

@@ -5,12 +5,13 @@
 
 #include "datasets/synthetic.h"
 #include "framework/allocator.h"
+#include "framework/sample_loader.h"
 #include "framework/trainer.h"
 #include "kernels/cpu/backend.h"
 #include "kernels/cpu/parallel.h"
 #include "models/cnn.h"
 #include "models/mlp.h"
-#include "models/training_run.h"
+#include "models/task.h"
 #include "tests/testing.h"
 
 using namespace flyball;
@@ -30,7 +31,7 @@ struct Collect : TrainingObserver {
   void on_steps(const std::vector<StepRecord>& more, int64_t) override {
     records.insert(records.end(), more.begin(), more.end());
   }
-  void on_evaluation(const Evaluation& evaluation, int64_t, int64_t) override {
+  void on_evaluation(const Evaluation& evaluation, int64_t, double) override {
     validation = evaluation;
   }
 };
@@ -40,9 +41,9 @@ RunResult train(const ImageDataset& dataset, int64_t epochs, uint64_t seed, cons
                 Arguments&&... arguments) {
   const Stream run_stream;
   const Split split = split_by_seed(dataset.size(), 0.2, seed);
-  DataLoader training(run_stream, dataset, split.training, {.batch_size = 32, .seed = seed});
-  DataLoader validation(run_stream, dataset, split.validation,
-                        {.batch_size = 32, .shuffle = false});
+  SampleLoader training(run_stream, dataset, split.training, {.batch_size = 32, .seed = seed});
+  SampleLoader validation(run_stream, dataset, split.validation,
+                          {.batch_size = 32, .shuffle = false});
   Initializer init(run_stream, seed);
   const Model model = make_model<Network>(init, std::forward<Arguments>(arguments)...);
   ParameterArena arena(run_stream, *model.module);
@@ -105,7 +106,8 @@ TEST_CASE("training: an MLP learns synthetic images with every rule") {
 
 TEST_CASE("training: steps between two drains never wait, and need no new memory") {
   const Stream run_stream;
-  DataLoader loader(run_stream, small_images(), first_indices(320), {.batch_size = 32, .seed = 1});
+  SampleLoader loader(run_stream, small_images(), first_indices(320),
+                      {.batch_size = 32, .seed = 1});
   Initializer init(run_stream, 1);
   const Model model = make_model<Cnn>(init);
   ParameterArena arena(run_stream, *model.module);
@@ -127,10 +129,10 @@ TEST_CASE("training: steps between two drains never wait, and need no new memory
 TEST_CASE("training: a last partial batch counts as its size") {
   // 2 batches of 32 and one of 6: the validation mean must weigh samples, not batches.
   const Stream run_stream;
-  DataLoader loader(run_stream, small_images(), first_indices(70),
-                    {.batch_size = 32, .shuffle = false});
-  DataLoader whole(run_stream, small_images(), first_indices(70),
-                   {.batch_size = 70, .shuffle = false});
+  SampleLoader loader(run_stream, small_images(), first_indices(70),
+                      {.batch_size = 32, .shuffle = false});
+  SampleLoader whole(run_stream, small_images(), first_indices(70),
+                     {.batch_size = 70, .shuffle = false});
   Initializer init(run_stream, 1);
   const Model model = make_model<Mlp>(init, Mlp::simple());
   const Evaluation parts = evaluate(run_stream, model.forward, loader, "validation");

@@ -1,0 +1,9 @@
+// The main function of each model binary; FLYBALL_TASK is its name.
+
+#include "models/tasks.h"
+#include "models/training_run.h"
+
+int main(int argc, char** argv) {
+  const std::unique_ptr<flyball::Task> task = flyball::FLYBALL_TASK();
+  return flyball::run_program(*task, argc, argv);
+}
