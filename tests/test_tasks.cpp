@@ -1,5 +1,8 @@
 // Saved models: the configuration that says what they are, scores, and the folder of a run.
 
+#include <png.h>
+
+#include "datasets/mnist.h"
 #include "framework/safetensors.h"
 #include "models/recorder.h"
 #include "models/run_config.h"
@@ -108,6 +111,28 @@ TEST_CASE("tasks: a saved text model is the one that was saved, vocabulary inclu
   CHECK(contains(error_of([&] { open_model(folder.path(), stream()); }), "vocabulary.txt"));
   CHECK(contains(error_of([&] { open_model(folder.path() / "none", stream()); }),
                  "none does not exist"));
+}
+
+TEST_CASE("tasks: image files come as a set's own images do") {
+  const TemporaryFolder folder;
+  const std::unique_ptr<Task> task = make_task("mnist_mlp");
+  const ImageData digits = load_mnist(mnist_sample_folder(), MnistSplit::test);
+  std::vector<std::string> paths;
+  for (int64_t i = 0; i < 3; ++i) {
+    paths.push_back(folder.path() / str(i, ".png"));
+    png_image image{};
+    image.version = PNG_IMAGE_VERSION;
+    image.width = image.height = 28;
+    image.format = PNG_FORMAT_GRAY;
+    REQUIRE(png_image_write_to_file(&image, paths.back().c_str(), 0, digits.pixels.data() + i * 784,
+                                    0, nullptr) != 0);
+  }
+  RunOptions options;
+  const auto x_of = [&](const LabelledSet& set) {
+    return values_of(set.loader(stream(), {0, 1, 2}, options, Use::evaluation)->next().x);
+  };
+  CHECK(x_of(*task->inputs(options, paths)) == x_of(*task->load(options, Part::test)));
+  CHECK(contains(error_of([&] { task->inputs(options, {"none.png"}); }), "none.png"));
 }
 
 TEST_CASE("tasks: a score's confusion matrix counts every sample in its label's row") {
