@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "datasets/checksum.h"
+#include "framework/checksum.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/error.h"
 

@@ -8,7 +8,7 @@
 #include <type_traits>
 #include <utility>
 
-#include "datasets/checksum.h"
+#include "framework/checksum.h"
 #include "datasets/tokenizer.h"
 #include "datasets/write_file.h"
 #include "kernels/error.h"

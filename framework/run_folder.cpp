@@ -3,6 +3,8 @@
 #include <nlohmann/json.hpp>
 #include <system_error>
 
+#include "framework/durable.h"
+
 namespace flyball {
 namespace fs = std::filesystem;
 
@@ -78,9 +80,8 @@ void RunFolder::write(const std::string& name, const std::string& text) const {
   std::ofstream out(temporary, std::ios::trunc);
   out << text << '\n';
   out.close();
-  std::error_code failure, ignored;
-  if (out) fs::rename(temporary, folder_ / name, failure);
-  if (out && !failure) return;
+  if (out) return replace_file(temporary, folder_ / name);
+  std::error_code ignored;
   fs::remove(temporary, ignored);
   throw Error(str((folder_ / name).string(), ": cannot write"));
 }

@@ -4,6 +4,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "framework/durable.h"
 #include "framework/run.h"
 
 namespace flyball {
@@ -105,6 +106,8 @@ Tensor read_entry(std::ifstream& in, const nlohmann::ordered_json& entry, int64_
   return tensor;
 }
 
+}  // namespace
+
 NamedTensors tensors_of(Module& module) {
   NamedTensors tensors;
   for (const auto& parameter : parameters_of(module)) {
@@ -113,8 +116,6 @@ NamedTensors tensors_of(Module& module) {
   for (const auto& buffer : buffers_of(module)) tensors.emplace_back(buffer.name, *buffer.item);
   return tensors;
 }
-
-}  // namespace
 
 void write_safetensors(const std::filesystem::path& path, const NamedTensors& tensors,
                        const std::map<std::string, std::string>& metadata, const Stream& stream) {
@@ -132,9 +133,8 @@ void write_safetensors(const std::filesystem::path& path, const NamedTensors& te
       out.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
     }
     out.close();
-    std::error_code failure;
-    if (out) std::filesystem::rename(temporary, path, failure);
-    if (!out || failure) throw Error(str(path.string(), ": cannot write"));
+    if (!out) throw Error(str(path.string(), ": cannot write"));
+    replace_file(temporary, path);
   } catch (...) {
     std::error_code ignored;
     std::filesystem::remove(temporary, ignored);
@@ -142,7 +142,8 @@ void write_safetensors(const std::filesystem::path& path, const NamedTensors& te
   }
 }
 
-NamedTensors read_safetensors(const std::filesystem::path& path, const Stream& stream) {
+NamedTensors read_safetensors(const std::filesystem::path& path, const Stream& stream,
+                              std::map<std::string, std::string>* metadata) {
   std::ifstream in(path, std::ios::binary);
   std::error_code missing;
   const auto size = static_cast<int64_t>(std::filesystem::file_size(path, missing));
@@ -161,8 +162,11 @@ NamedTensors read_safetensors(const std::filesystem::path& path, const Stream& s
     throw Error(str(path.string(), ": the header at offset 8 is not a JSON object"));
   NamedTensors tensors;
   for (const auto& [name, entry] : header.items()) {
-    if (name == "__metadata__") continue;
     try {
+      if (name == "__metadata__") {
+        if (metadata != nullptr) entry.get_to(*metadata);
+        continue;
+      }
       tensors.emplace_back(
           name, read_entry(in, entry, 8 + header_bytes, size - 8 - header_bytes, stream));
     } catch (const Error& error) {
@@ -193,6 +197,7 @@ void load_model(const std::filesystem::path& path, Module& module, const Stream&
                       source.shape(), ", expected ", name_of(tensor.dtype()), tensor.shape()));
     }
   }
+  std::erase_if(found, [](const auto& entry) { return entry.first.starts_with("state."); });
   if (found.size() != wanted.size()) {
     throw Error(str(path.string(), ": ", found.size(), " tensors, expected ", wanted.size()));
   }

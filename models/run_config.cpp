@@ -7,25 +7,52 @@
 namespace flyball {
 namespace {
 
-Json text_config(const TextOptions& text) {
-  return {{"vocabulary", text.vocabulary}, {"min_count", text.min_count},
-          {"max_length", text.max_length}, {"keep", text.keep},
-          {"embedding", text.embedding},   {"hidden", text.hidden},
-          {"layers", text.layers},         {"pool", text.pool},
-          {"dropout", text.dropout}};
+// Every option of a run, by its name in config.json: visit(name, option).
+template <class Options, class Visit>
+void visit_common(Options& options, const Visit& visit) {
+  visit("epochs", options.epochs);
+  visit("batch_size", options.batch_size);
+  visit("learning_rate", options.learning_rate);
+  visit("schedule", options.schedule);
+  visit("seed", options.seed);
+  visit("device", options.device);
+  visit("residence", options.residence);
+  visit("eager", options.eager);
+  visit("precision", options.precision);
+  visit("threads", options.threads);
+  visit("limit_train", options.limit_train);
+  visit("limit_eval", options.limit_eval);
+  visit("validation_fraction", options.validation_fraction);
+  visit("optimizer", options.optimizer);
+  visit("weight_decay", options.weight_decay);
+  visit("clip_norm", options.clip_norm);
+  visit("augment", options.augment);
+  visit("label_smoothing", options.label_smoothing);
+  visit("eval_every", options.eval_every);
+  visit("save_every", options.save_every);
 }
 
-void read_text(const Json& json, TextOptions& text) {
-  json.at("vocabulary").get_to(text.vocabulary);
-  json.at("min_count").get_to(text.min_count);
-  json.at("max_length").get_to(text.max_length);
-  json.at("keep").get_to(text.keep);
-  json.at("embedding").get_to(text.embedding);
-  json.at("hidden").get_to(text.hidden);
-  json.at("layers").get_to(text.layers);
-  json.at("pool").get_to(text.pool);
-  json.at("dropout").get_to(text.dropout);
+template <class Text, class Visit>
+void visit_text(Text& text, const Visit& visit) {
+  visit("vocabulary", text.vocabulary);
+  visit("min_count", text.min_count);
+  visit("max_length", text.max_length);
+  visit("keep", text.keep);
+  visit("embedding", text.embedding);
+  visit("hidden", text.hidden);
+  visit("layers", text.layers);
+  visit("pool", text.pool);
+  visit("dropout", text.dropout);
 }
+
+auto writes_to(Json& json) {
+  return [&json](const char* name, const auto& option) { json[name] = option; };
+}
+auto reads_from(const Json& json) {
+  return [&json](const char* name, auto& option) { json.at(name).get_to(option); };
+}
+
+constexpr const char* kNoData = "sample";  // "data" of a run without --data
 
 }  // namespace
 
@@ -42,29 +69,10 @@ Json config_of(const RunOptions& options) {
   }
   if (!options.dataset.empty()) {
     config["dataset"] = options.dataset;
-    config["text"] = text_config(options.text);
+    visit_text(options.text, writes_to(config["text"]));
   }
-  config.update(Json{{"data", options.data.empty() ? "sample" : options.data},
-                     {"epochs", options.epochs},
-                     {"batch_size", options.batch_size},
-                     {"learning_rate", options.learning_rate},
-                     {"schedule", options.schedule},
-                     {"seed", options.seed},
-                     {"device", options.device},
-                     {"residence", options.residence},
-                     {"eager", options.eager},
-                     {"precision", options.precision},
-                     {"threads", options.threads},
-                     {"limit_train", options.limit_train},
-                     {"limit_eval", options.limit_eval},
-                     {"validation_fraction", options.validation_fraction},
-                     {"optimizer", options.optimizer},
-                     {"weight_decay", options.weight_decay},
-                     {"clip_norm", options.clip_norm},
-                     {"augment", options.augment},
-                     {"label_smoothing", options.label_smoothing},
-                     {"eval_every", options.eval_every},
-                     {"save_every", options.save_every}});
+  config["data"] = options.data.empty() ? kNoData : options.data;
+  visit_common(options, writes_to(config));
   return config;
 }
 
@@ -84,14 +92,20 @@ RunOptions read_config(const std::filesystem::path& path) {
   RunOptions options;
   try {
     const Json config = Json::parse(in);
-    config.at("model").get_to(options.model);
-    options.variant = config.value("variant", options.variant);
-    options.width = config.value("width", options.width);
-    options.zero_last_gamma = config.value("zero_last_gamma", options.zero_last_gamma);
-    options.dataset = config.value("dataset", options.dataset);
-    if (config.contains("text")) read_text(config.at("text"), options.text);
-    config.at("seed").get_to(options.seed);
-    config.at("batch_size").get_to(options.batch_size);
+    const auto read = reads_from(config);
+    read("model", options.model);
+    if (config.contains("variant")) read("variant", options.variant);
+    if (config.contains("width")) {
+      read("width", options.width);
+      read("zero_last_gamma", options.zero_last_gamma);
+    }
+    if (config.contains("dataset")) {
+      read("dataset", options.dataset);
+      visit_text(options.text, reads_from(config.at("text")));
+    }
+    read("data", options.data);
+    if (options.data == kNoData) options.data.clear();
+    visit_common(options, read);
   } catch (const Json::exception& error) {
     throw Error(str(path.string(), ": is not the config.json of a run: ", error.what()));
   }

@@ -19,8 +19,7 @@ Json config_of(const RunOptions& options);
 // The figures of an evaluation under the names that metrics.jsonl gives them.
 Json evaluation_json(const Evaluation& evaluation);
 
-// The options that decide what model a config.json is about, and on what set. Throws Error naming
-// the file and what is wrong with it.
+// The options that a config.json holds. Throws Error naming the file and what is wrong with it.
 RunOptions read_config(const std::filesystem::path& path);
 
 }  // namespace flyball
