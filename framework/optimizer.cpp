@@ -100,10 +100,10 @@ Sgd::Sgd(const Stream& stream, ParameterArena& arena, const LearningRate& rate,
          const SgdOptions& options)
     : arena_(arena), options_(options), momentum_(arena.new_buffer(stream)) {
   check_options("sgd", options.weight_decay, options.clip_norm);
+  if (rolls_back(rate.kind())) snapshot_ = arena.copy_of_values(stream);
   if (reads_gradient_sums(rate.kind())) {
-    throw Error(
-        "sgd: the adaptive schedule is tuned to Adam's update; expected --optimizer adam or "
-        "another schedule");
+    const int64_t chunks = adam_chunks(arena.host_segments().data(), arena.segment_count());
+    partial_sums_ = Tensor::empty(stream, {3 * chunks}, DType::f64);
   }
   gradient_norm_squared_ = Tensor::zeros(stream, {1}, DType::f64);
 }
@@ -116,21 +116,34 @@ void Sgd::enqueue_step(const StepResult& result, LearningRate& rate, const Strea
     using T = decltype(zero);
     const double* norm =
         options_.clip_norm > 0 ? norm_squared<T>(stream, arena_, gradient_norm_squared_) : nullptr;
-    run<cpu::sgd<T>, cuda::sgd<T>>(stream, SgdStep<T>{.values = arena_.values().mutable_data<T>(),
-                                                      .gradients = arena_.gradients().data<T>(),
-                                                      .momentum = momentum_.mutable_data<T>(),
-                                                      .segments = arena_.segments(),
-                                                      .segment_count = arena_.segment_count(),
-                                                      .mu = options_.momentum,
-                                                      .weight_decay = options_.weight_decay,
-                                                      .clip_norm = options_.clip_norm,
-                                                      .gradient_norm_squared = norm,
-                                                      .feedback = feedback<T>(result, rate)});
-    run<cpu::learning_rate<T>, cuda::learning_rate<T>>(stream, feedback<T>(result, rate));
+    StepFeedback<T> with_sums = feedback<T>(result, rate);
+    double* partial_sums = nullptr;
+    if (partial_sums_.defined()) {
+      with_sums.partial_sums = partial_sums = partial_sums_.mutable_data<double>();
+      with_sums.chunks = partial_sums_.shape()[0] / 3;
+    }
+    run<cpu::sgd<T>, cuda::sgd<T>>(
+        stream, SgdStep<T>{.values = arena_.values().mutable_data<T>(),
+                           .gradients = arena_.gradients().data<T>(),
+                           .momentum = momentum_.mutable_data<T>(),
+                           .snapshot = snapshot_.defined() ? snapshot_.mutable_data<T>() : nullptr,
+                           .segments = arena_.segments(),
+                           .segment_count = arena_.segment_count(),
+                           .mu = options_.momentum,
+                           .weight_decay = options_.weight_decay,
+                           .clip_norm = options_.clip_norm,
+                           .gradient_norm_squared = norm,
+                           .partial_sums = partial_sums,
+                           .feedback = with_sums});
+    run<cpu::learning_rate<T>, cuda::learning_rate<T>>(stream, with_sums);
   });
   arena_.mark_stepped();
 }
 
-std::vector<std::pair<std::string, Tensor>> Sgd::state() { return {{"momentum", momentum_}}; }
+std::vector<std::pair<std::string, Tensor>> Sgd::state() {
+  std::vector<std::pair<std::string, Tensor>> state{{"momentum", momentum_}};
+  if (snapshot_.defined()) state.emplace_back("snapshot", snapshot_);
+  return state;
+}
 
 }  // namespace flyball

@@ -56,10 +56,10 @@ struct SgdOptions {
   double clip_norm = 0;
 };
 
-// kernels/sgd.h and learning_rate.h. Refuses rules that read the gradient sums: their constants are
-// Adam's.
+// kernels/sgd.h and learning_rate.h; f32 or f64 as the arena.
 class Sgd : public Optimizer {
  public:
+  // `rate` only says which rule will drive it: whether sums and a snapshot are needed.
   Sgd(const Stream& stream, ParameterArena& arena, const LearningRate& rate,
       const SgdOptions& options = {});
   void enqueue_step(const StepResult& result, LearningRate& rate, const Stream& stream) override;
@@ -68,7 +68,8 @@ class Sgd : public Optimizer {
  private:
   ParameterArena& arena_;
   SgdOptions options_;
-  Tensor momentum_, gradient_norm_squared_;
+  Tensor momentum_, snapshot_;
+  Tensor partial_sums_, gradient_norm_squared_;  // f64
 };
 
 }  // namespace flyball

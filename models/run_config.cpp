@@ -14,6 +14,7 @@ void visit_common(Options& options, const Visit& visit) {
   visit("batch_size", options.batch_size);
   visit("learning_rate", options.learning_rate);
   visit("schedule", options.schedule);
+  visit("schedule_options", options.schedule_options);
   visit("seed", options.seed);
   visit("device", options.device);
   visit("residence", options.residence);

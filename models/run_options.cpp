@@ -23,8 +23,13 @@ void add_flags(CLI::App& app, RunOptions& options, std::string& preset) {
   app.add_option("--batch-size", options.batch_size, "samples a step")->capture_default_str();
   app.add_option("--lr", options.learning_rate, "learning rate; adaptive takes it as a hint only")
       ->capture_default_str();
-  app.add_option("--schedule", options.schedule, "constant, linear or adaptive")
+  app.add_option("--schedule", options.schedule, "learning-rate rule, see below")
       ->capture_default_str();
+  app.add_option("--schedule-option", options.schedule_options,
+                 "key=value, an option of the rule; once for each")
+      ->take_all()
+      ->type_size(1)
+      ->allow_extra_args(false);
   app.add_option("--seed", options.seed,
                  "of initialisation, split, order, dropout and augmentation")
       ->check(CLI::NonNegativeNumber)
@@ -182,6 +187,8 @@ void check(const RunOptions& options, const BinaryDescription& binary) {
   require("--label-smoothing", options.label_smoothing,
           options.label_smoothing >= 0 && options.label_smoothing < 1, "0 <= value < 1");
   require_one_of("--schedule", options.schedule, schedule_names());
+  make_rule(options.schedule, options.learning_rate,
+            parse_schedule_options(options.schedule_options));
   require_one_of("--optimizer", options.optimizer, {"adam", "sgd"});
   require_one_of("--residence", options.residence, {"auto", "host", "device"});
   parse_precision(options.precision);
@@ -225,7 +232,7 @@ RunOptions parse_run_options(const BinaryDescription& binary, int argc, char** a
   CLI::App app(binary.what, binary.model);
   add_flags(app, options, preset);
   add_model_flags(app, binary, options);
-  app.footer(preset_help(binary.presets));
+  app.footer(preset_help(binary.presets) + "Schedules:\n" + schedule_help());
   try {
     app.parse(argc, argv);
     if (!preset.empty()) {

@@ -29,6 +29,7 @@ struct RunOptions {
   int64_t batch_size = 64;
   double learning_rate = 1e-3;
   std::string schedule = "adaptive";
+  std::vector<std::string> schedule_options;  // "key=value"
   uint64_t seed = 1;
   std::string device = "cpu";
   std::string residence = "auto";

@@ -96,7 +96,9 @@ void train(Task& task, RunOptions options) {
   ParameterArena arena(stream, *model.module);
   const int64_t steps_per_epoch = training->batches_per_epoch();
   LearningRate rate(
-      stream, make_rule(options.schedule, options.learning_rate),
+      stream,
+      make_rule(options.schedule, options.learning_rate,
+                parse_schedule_options(options.schedule_options)),
       {.steps_per_epoch = steps_per_epoch, .total_steps = options.epochs * steps_per_epoch});
   const auto optimizer = make_optimizer(options, stream, arena, rate);
   Trainer trainer(stream, model.forward, *optimizer, rate,

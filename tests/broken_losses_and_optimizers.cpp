@@ -224,6 +224,28 @@ void add_sgd(Broken& all) {
                             std::fill_n(o.get<T>("momentum"), 74, T{0});
                           }),
                  "result: values"});
+  all.push_back({"leaves a parameter out of the sums",
+                 run_then(str(kSgd, " sums"),
+                          [](auto zero, const Operands& o) {
+                            using T = decltype(zero);
+                            const auto g = static_cast<double>(o.get<T>("gradients")[73]);
+                            o.get<StepSignals>("signals")->gradient_norm_squared -= g * g;
+                          }),
+                 "result: signals"});
+  all.push_back({"keeps the momentum in a roll-back",
+                 run_then(str(kSgd, " snapshot action rollback"),
+                          [](auto zero, const Operands& o) {
+                            using T = decltype(zero);
+                            std::copy_n(o.get<T>("gradients"), 74, o.get<T>("momentum"));
+                          }),
+                 "result: momentum"});
+  all.push_back({"takes the snapshot after the update",
+                 run_then(str(kSgd, " snapshot action snapshot"),
+                          [](auto zero, const Operands& o) {
+                            using T = decltype(zero);
+                            std::copy_n(o.get<T>("values") + 3, 31, o.get<T>("snapshot") + 3);
+                          }),
+                 "result: snapshot"});
 }
 
 }  // namespace

@@ -3,8 +3,13 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
+#include <limits>
+#include <string>
+#include <vector>
 
 #include "schedulers/rules/rule.h"
+#include "schedulers/schedules.h"
 
 // What learning-rate rules are tested on: signals made up by hand, and a problem small enough to
 // train in a moment.
@@ -59,6 +64,91 @@ struct Feed {
     for (int i = 0; i < steps; ++i) step(falling());
   }
 };
+
+// Signals of a run as an optimizer gives them: a noisy falling loss, a cosine that falls, and a
+// validation after each epoch. A spike is one huge loss; bad losses are NaN and infinite, alone,
+// three in a row and in a validation.
+struct RecordedRun {
+  bool has_spike = false, has_bad_losses = false;
+  Random random{7};
+
+  void next(StepSignals& signals) {
+    const auto t = static_cast<double>(signals.step);
+    const double level = 0.3 + 2 / (1 + 0.03 * t);
+    signals.loss = level * (1 + 0.05 * random.normal());
+    signals.correct_fraction = clipped(1 - level / 2.4 + 0.05 * random.normal(), 0, 1);
+    signals.gradient_norm_squared = 1 + 0.2 * random.uniform();
+    signals.update_norm_squared = 2;
+    signals.gradient_dot_update = (t < 60 ? 0.9 - 0.012 * t : 0.05) + 0.02 * random.normal();
+    if (has_spike && signals.step == 140) signals.loss = 200;
+    if (has_bad_losses) add_bad(signals);
+    if (signals.step > 0 && signals.step % signals.steps_per_epoch == 0) {
+      signals.validations += 1;
+      signals.validation_loss = level + 0.05 * random.normal();
+      signals.validation_accuracy = 1 - level / 2.4 + 0.1 * random.normal();
+      if (has_bad_losses && signals.validations == 4) {
+        signals.validation_loss = signals.validation_accuracy = kNan;
+      }
+      if (has_bad_losses && signals.validations == 6) signals.validation_loss = -kInfinity;
+    }
+  }
+
+ private:
+  static constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+  static constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+  static void add_bad(StepSignals& signals) {
+    const int64_t t = signals.step;
+    if (t == 0 || t == 5 || t == 80 || (t >= 150 && t < 154)) signals.loss = kNan;
+    if (t == 90 || t == 155) signals.loss = kInfinity;
+    if (t == 95) signals.loss = -kInfinity;
+    if (t == 100) signals.gradient_dot_update = kNan;
+    if (t == 101) signals.gradient_norm_squared = kInfinity;
+  }
+};
+
+// A rule or a state as it is saved.
+template <class State>
+std::vector<unsigned char> bytes_of(const State& state) {
+  std::vector<unsigned char> bytes(sizeof state);
+  std::memcpy(bytes.data(), &state, sizeof state);
+  return bytes;
+}
+
+struct NamedSchedule {
+  std::string name;
+  ScheduleOptions options;
+
+  std::string title() const {
+    std::string text = name;
+    for (const auto& [key, value] : options) text.append(" ").append(key).append("=").append(value);
+    return text;
+  }
+};
+
+// Every schedule with its defaults, and again with options that lead through its other paths.
+inline std::vector<NamedSchedule> all_schedules() {
+  std::vector<NamedSchedule> all;
+  for (const std::string& name : schedule_names()) all.push_back({name, {}});
+  const std::vector<NamedSchedule> more = {
+      {"constant", {{"warmup", "30"}}},
+      {"step", {{"every", "2"}, {"factor", "0.7"}}},
+      {"step", {{"as_epochs", "50"}}},
+      {"exponential", {{"steps", "50"}, {"decay", "0.7"}, {"staircase", "on"}}},
+      {"exponential", {{"as_epochs", "5000"}}},
+      {"cosine", {{"min_lr", "1e-4"}, {"warmup", "0.1"}}},
+      {"one-cycle", {{"pct_start", "0.1"}, {"div_factor", "7"}}},
+      {"plateau", {{"mode", "max"}, {"patience", "1"}, {"cooldown", "1"}, {"threshold", "0.01"}}},
+      {"plateau", {{"source", "training"}, {"window", "7"}, {"patience", "1"}}},
+      {"plateau", {{"source", "training"}, {"patience", "0"}, {"threshold_mode", "abs"}}},
+      {"greedy", {{"window", "3"}, {"patience", "2"}, {"hold", "2"}, {"cooldown", "1"}}},
+      {"greedy", {{"window", "1"}, {"patience", "1"}, {"factor", "0.5"}, {"reset_start", "2"}}},
+      {"hypergradient", {{"beta", "0.003"}}},
+      {"adaptive", {{"horizon_free", "on"}, {"accuracy_weight", "0.5"}}},
+      {"adaptive", {{"growth", "off"}, {"guards", "off"}, {"warmup", "20"}}}};
+  all.insert(all.end(), more.begin(), more.end());
+  return all;
+}
 
 // Least squares in mini-batches, trained by Adam: loss = mean over 8 samples of 1/2 (<x, w> -
 // noise)^2, where x = independent parts + 1.5 times a common one, so one direction is far stiffer

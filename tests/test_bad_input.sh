@@ -25,7 +25,11 @@ for model in mnist_cnn mnist_mlp cifar10_resnet18; do
   refuse $model "--no-such-flag" --no-such-flag
   refuse $model "surplus" surplus
   refuse $model "--lr" --lr
-  refuse $model "expected one of: constant, linear, adaptive" --schedule cosine
+  refuse $model "expected one of: constant, linear, step, exponential, cosine, one-cycle" --schedule cosin
+  refuse $model "factor" --schedule step --schedule-option factor=2
+  refuse $model "every" --schedule step --schedule-option evry=2
+  refuse $model "'every'" --schedule step --schedule-option every
+  refuse $model "every" --schedule step --schedule-option every=2 --schedule-option every=3
   refuse $model "--batch-size is 0, expected 1 to 1000000000" --batch-size 0
   refuse $model "--batch-size is -64, expected 1 to 1000000000" --batch-size -64
   refuse $model "--epochs is 0, expected 1 to 1000000" --epochs 0
@@ -52,7 +56,6 @@ for model in mnist_cnn mnist_mlp cifar10_resnet18; do
   refuse $model "--label-smoothing is 1, expected 0 <= value < 1" --label-smoothing 1
   refuse $model "expected one of: adam, sgd" --optimizer rmsprop
   refuse $model "expected one of: none, flip-rotate" --augment crop
-  refuse $model "adaptive" --optimizer sgd --schedule adaptive
   refuse $model "expected cpu, cuda or cuda:INDEX" --device gpu
   refuse $model "cpu:1" --device cpu:1
   refuse $model "--precision is 'fp16', expected one of: fp32, tf32, bf16" --precision fp16
@@ -144,6 +147,8 @@ cmp -s "$work/often/checkpoints/step-6.safetensors" "$work/often/model.safetenso
 ! cmp -s "$work/often/checkpoints/step-4.safetensors" "$work/often/model.safetensors" || fail "two steps changed nothing"
 best=$(value best_step "$work/out")
 cmp -s "$work/often/checkpoints/step-$best.safetensors" "$work/often/best.safetensors" || fail "not the weights of step $best"
+call 0 mnist_mlp "${small[@]}" --schedule step --schedule-option every=2 --schedule-option factor=0.5 --epochs 4 --out "$work/step" --json
+same "$(sed -n 's/.*"learning_rate":\([^,}]*\).*/\1/p' "$work/step/metrics.jsonl" | tr '\n' ' ')" "0.001 0.001 0.0005 0.0005 " "the rates"
 call 0 mnist_mlp "${small[@]}" --optimizer sgd --schedule linear --augment flip-rotate --out "$work/sgd" --json
 call 0 mnist_mlp "${small[@]}" --json
 same "$(ls "$empty")" runs "the folder of runs"

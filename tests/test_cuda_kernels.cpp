@@ -4,7 +4,6 @@
 #include <cstring>
 #include <map>
 
-#include "kernels/learning_rate.h"
 #include "tests/cuda_device.h"
 #include "tests/op_checks.h"
 #include "tests/testing.h"
@@ -54,49 +53,4 @@ TEST_CASE("cuda kernels: adam and sgd give the CPU's bits, sums and the rule's s
     }
   }
   CHECK(results > 0);
-}
-
-TEST_CASE(
-    "cuda kernels: the adaptive rule gives the same bits as on the CPU for the same signals") {
-  const Stream* cuda = cuda_stream();
-  if (cuda == nullptr) return;
-  LearningRateState start;
-  start.rule = make_adaptive(1e-3);
-  start.rate = first_rate(start.rule);
-  StepSignals signals;
-  signals.steps_per_epoch = 50;
-  signals.total_steps = 300;
-  const Stream& cpu = testing::stream();
-  const DeviceValue<LearningRateState> cpu_state(cpu, start), cuda_state(*cuda, start);
-  DeviceValue<StepSignals> cpu_signals(cpu, signals), cuda_signals(*cuda, signals);
-  const std::vector<double> noise = normal_values(300, 9);
-  for (int step = 0; step < 300; ++step) {
-    const double x = noise[static_cast<size_t>(step)];
-    double loss = 2.3 / (1 + 0.02 * step) * (1 + 0.05 * x);
-    if (step == 140) loss = 200;  // a rollback
-    signals = cpu_signals.read(cpu);
-    signals.gradient_norm_squared = 1 + 0.1 * x * x;
-    signals.update_norm_squared = 2;
-    signals.gradient_dot_update = (step < 60 ? 0.9 - 0.012 * step : 0.05) + 0.02 * x;
-    const auto run_on = [&](const Stream& stream, const DeviceValue<LearningRateState>& state,
-                            DeviceValue<StepSignals>& device_signals) {
-      device_signals.set(stream, signals);
-      const Tensor losses = Tensor::from_host(stream, {1}, std::span<const double>(&loss, 1));
-      const int32_t right = 3;
-      const Tensor correct = Tensor::from_host(stream, {1}, std::span<const int32_t>(&right, 1));
-      run<cpu::learning_rate<double>, cuda::learning_rate<double>>(
-          stream, StepFeedback<double>{.loss = losses.data<double>(),
-                                       .correct = correct.data<int32_t>(),
-                                       .rows = 7,
-                                       .signals = device_signals.get(),
-                                       .state = state.get()});
-    };
-    run_on(cpu, cpu_state, cpu_signals);
-    run_on(*cuda, cuda_state, cuda_signals);
-    const LearningRateState a = cpu_state.read(cpu), b = cuda_state.read(*cuda);
-    REQUIRE(std::memcmp(&a.rate, &b.rate, sizeof a.rate) == 0);
-    REQUIRE(a.action == b.action);
-    REQUIRE(cpu_signals.read(cpu).step == cuda_signals.read(*cuda).step);
-  }
-  CHECK(cpu_state.read(cpu).rule.adaptive.rollbacks > 0);
 }

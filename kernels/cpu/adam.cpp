@@ -4,19 +4,12 @@
 #include <cmath>
 #include <vector>
 
-#include "kernels/cpu/lanes.h"
-#include "kernels/cpu/pieces.h"
+#include "kernels/cpu/arena_chunks.h"
 #include "kernels/cpu/simd.h"
 
 // Compiled with -ffp-contract=off: the same bits on every instruction set.
 namespace flyball::cpu {
 namespace {
-
-// A piece of the arena: at most kAdamChunk elements of one segment.
-struct Chunk {
-  int64_t begin = 0, end = 0;
-  bool decay = false;
-};
 
 // What every element of the step is computed with; worked out in f64 and rounded to T once.
 template <class T>
@@ -28,20 +21,16 @@ struct Factors {
   T kept_by_decay;  // 1 - rate * weight_decay
 };
 
-// <g, u>, |g|^2 and |u|^2 of a piece; u is still without its factor 1 / (1 - beta1^(t-1)).
-struct Sums {
-  double gu = 0, gg = 0, uu = 0;
-};
-
 template <class T>
 FLYBALL_INLINE T finite_or_zero(T x) {
   return x - x == 0 ? x : 0;
 }
 
+// In `sums` u is still without its factor 1 / (1 - beta1^(t-1)).
 template <class T, bool kSums>
 FLYBALL_INLINE void update_chunk(const AdamStep<T>& a, const Factors<T>& f, const Chunk& chunk,
-                                 Sums& sums) {
-  double gu_total[kLanes] = {}, gg_total[kLanes] = {}, uu_total[kLanes] = {};
+                                 GradientSums& sums) {
+  LaneProducts<T> products;
   const T kept = chunk.decay ? f.kept_by_decay : T{1};
   for (int64_t begin = chunk.begin; begin < chunk.end; begin += kLaneBlock) {
     const int64_t count = std::min(kLaneBlock, chunk.end - begin);
@@ -66,74 +55,26 @@ FLYBALL_INLINE void update_chunk(const AdamStep<T>& a, const Factors<T>& f, cons
         u_block[i] = m_before / (std::sqrt(v_before) * f.root_scale_u + f.epsilon);
       }
     }
-    if constexpr (kSums) {
-      for (int64_t i = count; i < kLaneBlock; ++i) g_block[i] = u_block[i] = 0;
-      for (int64_t lane = 0; lane < kLanes; ++lane) {
-        T gu = 0, gg = 0, uu = 0;
-#pragma GCC unroll 16
-        for (int64_t i = 0; i < kLaneBlock; i += kLanes) {
-          const T g = g_block[i + lane];
-          const T u = u_block[i + lane];
-          gu += g * u;
-          gg += g * g;
-          uu += u * u;
-        }
-        gu_total[lane] += static_cast<double>(gu);
-        gg_total[lane] += static_cast<double>(gg);
-        uu_total[lane] += static_cast<double>(uu);
-      }
-    }
+    if constexpr (kSums) products.add(g_block, u_block, count);
   }
-  if constexpr (kSums) {
-    sums = {sum_of_lanes(gu_total), sum_of_lanes(gg_total), sum_of_lanes(uu_total)};
-  }
+  if constexpr (kSums) sums = products.sums();
 }
 
 FLYBALL_SIMD void update(const AdamStep<float>& a, const Factors<float>& f, const Chunk& chunk) {
-  Sums none;
+  GradientSums none;
   update_chunk<float, false>(a, f, chunk, none);
 }
 FLYBALL_SIMD void update_with_sums(const AdamStep<float>& a, const Factors<float>& f,
-                                   const Chunk& chunk, Sums& sums) {
+                                   const Chunk& chunk, GradientSums& sums) {
   update_chunk<float, true>(a, f, chunk, sums);
 }
 void update(const AdamStep<double>& a, const Factors<double>& f, const Chunk& chunk) {
-  Sums none;
+  GradientSums none;
   update_chunk<double, false>(a, f, chunk, none);
 }
 void update_with_sums(const AdamStep<double>& a, const Factors<double>& f, const Chunk& chunk,
-                      Sums& sums) {
+                      GradientSums& sums) {
   update_chunk<double, true>(a, f, chunk, sums);
-}
-
-std::vector<Chunk> cut(const ParameterSegment* segments, int64_t segment_count) {
-  std::vector<Chunk> chunks;
-  chunks.reserve(static_cast<size_t>(adam_chunks(segments, segment_count)));
-  for (int64_t i = 0; i < segment_count; ++i) {
-    const ParameterSegment& segment = segments[i];
-    for (int64_t begin = segment.begin; begin < segment.end; begin += kAdamChunk) {
-      chunks.push_back({begin, std::min(begin + kAdamChunk, segment.end), segment.decay != 0});
-    }
-  }
-  return chunks;
-}
-
-// Calls body(i) for every chunk, on this thread alone where the whole arena is small.
-template <class Body>
-void for_each_chunk(const std::vector<Chunk>& chunks, Body&& body) {
-  int64_t elements = 0;
-  for (const Chunk& chunk : chunks) elements += chunk.end - chunk.begin;
-  const int64_t count = static_cast<int64_t>(chunks.size());
-  if (elements > kPieceElements) {
-    parallel_for(count, [&](int64_t i) { body(i); });
-  } else {
-    for (int64_t i = 0; i < count; ++i) body(i);
-  }
-}
-
-template <class T>
-void copy_chunk(const T* from, T* to, const Chunk& chunk) {
-  std::copy(from + chunk.begin, from + chunk.end, to + chunk.begin);
 }
 
 template <class T>
@@ -149,7 +90,7 @@ void roll_back(const AdamStep<T>& a, const std::vector<Chunk>& chunks) {
 
 // The update; returns its sums, zeros unless a.sums.
 template <class T>
-Sums advance(const AdamStep<T>& a, const std::vector<Chunk>& chunks) {
+GradientSums advance(const AdamStep<T>& a, const std::vector<Chunk>& chunks) {
   const AdamPowers before = *a.powers;
   const AdamPowers now = {before.beta1_power * a.beta1, before.beta2_power * a.beta2};
   const bool first = before.beta1_power == 1;
@@ -172,24 +113,17 @@ Sums advance(const AdamStep<T>& a, const std::vector<Chunk>& chunks) {
     const Chunk& chunk = chunks[static_cast<size_t>(i)];
     if (keep_snapshot) copy_chunk<T>(a.values, a.snapshot, chunk);
     if (a.sums) {
-      Sums sums;
+      GradientSums sums;
       update_with_sums(a, factors, chunk, sums);
-      double* partial = a.partial_sums + 3 * i;
-      partial[0] = sums.gu;
-      partial[1] = sums.gg;
-      partial[2] = sums.uu;
+      put_partial_sums(sums, i, a.partial_sums);
     } else {
       update(a, factors, chunk);
     }
   });
   *a.powers = now;
-  Sums total;
+  GradientSums total;
   if (a.sums) {
-    for (size_t i = 0; i < chunks.size(); ++i) {
-      total.gu += a.partial_sums[3 * i];
-      total.gg += a.partial_sums[3 * i + 1];
-      total.uu += a.partial_sums[3 * i + 2];
-    }
+    total = total_of(a.partial_sums, static_cast<int64_t>(chunks.size()));
     const double u_scale = first ? 0 : 1 / (1 - before.beta1_power);
     total.gu *= u_scale;
     total.uu *= u_scale * u_scale;
@@ -202,18 +136,13 @@ Sums advance(const AdamStep<T>& a, const std::vector<Chunk>& chunks) {
 template <class T>
 void adam(const AdamStep<T>& a) {
   const std::vector<Chunk> chunks = cut(a.segments, a.segment_count);
-  Sums sums;
+  GradientSums sums;
   if (a.feedback.state->action == Action::kRollback) {
     roll_back(a, chunks);
   } else if (is_finite(static_cast<double>(*a.feedback.loss))) {
     sums = advance(a, chunks);
   }
-  if (a.sums) {
-    StepSignals& signals = *a.feedback.signals;
-    signals.gradient_dot_update = sums.gu;
-    signals.gradient_norm_squared = sums.gg;
-    signals.update_norm_squared = sums.uu;
-  }
+  if (a.sums) set_sums(*a.feedback.signals, sums);
   learning_rate(a.feedback);
 }
 

@@ -4,6 +4,7 @@
 
 #include "kernels/cuda/chunks.cuh"
 #include "kernels/cuda/end_step.cuh"
+#include "kernels/cuda/gradient_sums.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/cuda/vectors.cuh"
@@ -13,22 +14,8 @@
 namespace flyball::cuda {
 namespace {
 
-// A chunk is 64 lane blocks of 256 elements; element i of one belongs to lane i % 16. A thread
-// takes four neighbouring lanes of one lane block: 16 vectors, 16 elements apart, which it adds up
-// in order, in registers.
-constexpr int kThreads = 256;
-constexpr int kLanes = 16;
-constexpr int kLaneBlock = 256;
-constexpr int kLaneBlocks = kAdamChunk / kLaneBlock;
-constexpr int kVectors = kLaneBlock / kLanes;
 template <class T>
 constexpr int kInFlight = sizeof(T) == 4 ? 2 : 1;  // vectors whose loads are in flight together
-constexpr int kKinds = 3;                          // <g, u>, |g|^2, |u|^2
-constexpr int kKindStride = kLaneBlocks * kLanes + kLanes;  // two kinds are not in the same banks
-static_assert(kThreads * kVectors * 4 == kAdamChunk);
-
-enum class Course : int32_t { skip, update, roll_back };
-
 // What every element of the step is computed with; worked out in f64 and rounded to T once.
 template <class T>
 struct Factors {
@@ -41,7 +28,7 @@ struct Factors {
 
 template <class T>
 struct Plan {
-  Course course;
+  StepCourse course;
   bool keep_snapshot;
   Factors<T> factors;
 };
@@ -53,10 +40,7 @@ __device__ Plan<T> make_plan(const AdamStep<T>& a) {
   const double beta1_before = a.powers->beta1_power, beta2_before = a.powers->beta2_power;
   const double beta1_now = beta1_before * a.beta1, beta2_now = beta2_before * a.beta2;
   const double clip = a.clip_norm > 0 ? clip_factor(a.clip_norm, *a.gradient_norm_squared) : 1;
-  const bool finite = is_finite(static_cast<double>(*a.feedback.loss));
-  return {.course = action == Action::kRollback ? Course::roll_back
-                    : finite                    ? Course::update
-                                                : Course::skip,
+  return {.course = course_of(a.feedback),
           .keep_snapshot = action == Action::kSnapshot && a.snapshot != nullptr,
           .factors = {
               .clip = static_cast<T>(clip),
@@ -71,9 +55,6 @@ __device__ Plan<T> make_plan(const AdamStep<T>& a) {
               .kept_by_decay = static_cast<T>(1 - rate * a.weight_decay),
           }};
 }
-
-// The first vector of this thread in a chunk; the k-th is k * kLanes further.
-__device__ int first_element() { return threadIdx.x / 4 * kLaneBlock + threadIdx.x % 4 * 4; }
 
 // sums[kind][j]: of the thread's j-th lane.
 template <class T, bool kSums>
@@ -131,75 +112,28 @@ __device__ void update_chunk(const AdamStep<T>& a, const Plan<T>& plan, const Ch
   }
 }
 
-// The chunk's partial sums: the lane blocks of each lane in order, then the lanes by halves, in
-// f64.
-template <class T>
-__device__ void put_partial_sums(const T (&sums)[kKinds][4], double* partial) {
-  alignas(16) __shared__ T of_lanes[kKinds * kKindStride];
-#pragma unroll
-  for (int kind = 0; kind < kKinds; ++kind) {
-    const Four<T> four = {sums[kind][0], sums[kind][1], sums[kind][2], sums[kind][3]};
-    *reinterpret_cast<Four<T>*>(of_lanes + kind * kKindStride + 4 * threadIdx.x) = four;
-  }
-  __syncthreads();         // the sums of all lane blocks are there
-  if (threadIdx.x < 64) {  // two whole warps; the last 16 threads only take part in the shuffles
-    const int kind = threadIdx.x / kLanes;
-    const T* lane = of_lanes + min(kind, kKinds - 1) * kKindStride + threadIdx.x % kLanes;
-    double total = 0;
-#pragma unroll 8
-    for (int block = 0; block < kLaneBlocks; ++block) {
-      total += static_cast<double>(lane[block * kLanes]);
-    }
-    total = lane_sum(total, kLanes);
-    if (kind < kKinds && threadIdx.x % kLanes == 0) partial[kind] = total;
-  }
-  __syncthreads();  // of_lanes may be written by the next chunk
-}
-
 template <class T>
 __device__ void roll_back_chunk(const AdamStep<T>& a, const Chunk& chunk) {
-  for (int64_t i = chunk.begin + threadIdx.x; i < chunk.end; i += kThreads) {
+  for (int64_t i = chunk.begin + threadIdx.x; i < chunk.end; i += kArenaThreads) {
     if (a.snapshot != nullptr) a.values[i] = a.snapshot[i];
     a.m[i] = 0;
     a.v[i] = 0;
   }
 }
 
-// The partial sums of all chunks, added in the order of the chunks; in threads [0, kKinds).
-__device__ double total_sum(const double* partial_sums, int64_t chunks) {
-  __shared__ double tile[kKinds * kThreads];
-  double total = 0;
-  for (int64_t first = 0; first < kKinds * chunks; first += kKinds * kThreads) {
-    const int count = static_cast<int>(min(kKinds * chunks - first, int64_t{kKinds * kThreads}));
-    for (int i = threadIdx.x; i < count; i += kThreads) tile[i] = __ldcg(partial_sums + first + i);
-    __syncthreads();  // the tile is complete
-    if (threadIdx.x < kKinds) {
-#pragma unroll 8
-      for (int i = threadIdx.x; i < count; i += kKinds) total += tile[i];
-    }
-    __syncthreads();  // the tile may be written again
-  }
-  return total;
-}
-
 // The end of the step, in the block that comes last: sums, powers and the learning-rate rule.
 template <class T>
-__device__ void finish(const AdamStep<T>& a, Course course, int64_t chunks) {
+__device__ void finish(const AdamStep<T>& a, StepCourse course, int64_t chunks) {
   __shared__ double totals[kKinds];
-  if (threadIdx.x < kKinds) totals[threadIdx.x] = 0;
-  if (a.sums && course == Course::update) {
-    const double total = total_sum(a.partial_sums, chunks);
-    if (threadIdx.x < kKinds) totals[threadIdx.x] = total;
-  }
-  __syncthreads();  // the totals are complete
+  put_totals(a.partial_sums, chunks, a.sums && course == StepCourse::update, totals);
   GradientSums sums;
   if (threadIdx.x == 0) {
     const AdamPowers before = *a.powers;
     const double u_scale = before.beta1_power == 1 ? 0 : 1 / (1 - before.beta1_power);
     sums = {a.sums, totals[0] * u_scale, totals[1], totals[2] * (u_scale * u_scale)};
-    if (course == Course::update) {
+    if (course == StepCourse::update) {
       *a.powers = {before.beta1_power * a.beta1, before.beta2_power * a.beta2};
-    } else if (course == Course::roll_back) {
+    } else if (course == StepCourse::roll_back) {
       *a.powers = {};
     }
   }
@@ -208,16 +142,17 @@ __device__ void finish(const AdamStep<T>& a, Course course, int64_t chunks) {
 
 // registers: <= 144
 template <class T, bool kSums>
-__global__ void __launch_bounds__(kThreads, sizeof(T) == 4 ? 2 : 1) adam_kernel(AdamStep<T> a) {
+__global__ void __launch_bounds__(kArenaThreads, sizeof(T) == 4 ? 2 : 1)
+    adam_kernel(AdamStep<T> a) {
   __shared__ Plan<T> plan;
   if (threadIdx.x == 0) plan = make_plan(a);
   __syncthreads();  // the plan is made
-  const Course course = plan.course;
+  const StepCourse course = plan.course;
   ChunkWalker walker(a.segments, a.segment_count);
   Chunk chunk;
-  if (course != Course::skip) {
+  if (course != StepCourse::skip) {
     for (int64_t i = blockIdx.x; walker.find(i, chunk); i += gridDim.x) {
-      if (course == Course::roll_back) {
+      if (course == StepCourse::roll_back) {
         roll_back_chunk(a, chunk);
       } else {
         T sums[kKinds][4] = {};
@@ -237,7 +172,7 @@ __global__ void __launch_bounds__(kThreads, sizeof(T) == 4 ? 2 : 1) adam_kernel(
 template <class T>
 void adam(const AdamStep<T>& a, cudaStream_t stream) {
   launch(a.sums ? adam_kernel<T, true> : adam_kernel<T, false>, "adam",
-         {.grid = arena_blocks(), .block = kThreads}, stream, a);
+         {.grid = arena_blocks(), .block = kArenaThreads}, stream, a);
 }
 
 template void adam(const AdamStep<float>&, cudaStream_t);

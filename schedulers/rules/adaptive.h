@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "schedulers/rules/adaptive_options.h"
+#include "schedulers/rules/arithmetic.h"
 #include "schedulers/rules/host_device.h"
 #include "schedulers/rules/running_statistics.h"
 #include "schedulers/rules/signals.h"
@@ -66,17 +67,18 @@ struct AdaptiveRule {
 
   FLYBALL_HOST_DEVICE RateDecision update(const StepSignals& signals) {
     note_last_action(signals);
-    const bool usable = is_usable(signals.loss) && is_usable(signals.gradient_norm_squared);
+    const double single = watched_loss(signals);
+    const bool usable = is_usable(single) && is_usable(signals.gradient_norm_squared);
     if (phase == Phase::kWaiting) {
       if (!usable) return {rate, Action::kNone};
-      start(signals);
+      start(signals, single);
     }
     Action action = Action::kNone;
     if (abandoned > 0) {
       abandoned -= 1;
-      forgive(signals.loss, usable);
+      forgive(single, usable);
     } else {
-      action = judge(signals, usable);
+      action = judge(signals, single, usable);
     }
     if (phase == Phase::kRun) anneal();
     steps += 1;
@@ -91,8 +93,10 @@ struct AdaptiveRule {
   }
 
  private:
-  // False for NaN, infinities and absurd magnitudes.
-  FLYBALL_HOST_DEVICE static bool is_usable(double x) { return magnitude(x) < kLargestLoss; }
+  // The batch's loss, and its share of wrong answers where that is to count too.
+  FLYBALL_HOST_DEVICE double watched_loss(const StepSignals& signals) const {
+    return signals.loss + options.accuracy_weight * (1 - signals.correct_fraction);
+  }
 
   // c = <g, u> / (|g| |u|), in [-1, 1]; 0 where it is not defined.
   FLYBALL_HOST_DEVICE static double cosine_of(const StepSignals& signals) {
@@ -102,12 +106,13 @@ struct AdaptiveRule {
     return value == value ? clipped(value, -1, 1) : 0;
   }
 
-  FLYBALL_HOST_DEVICE void start(const StepSignals& signals) {
-    first_loss = signals.loss;
+  FLYBALL_HOST_DEVICE void start(const StepSignals& signals, double single) {
+    first_loss = single;
     wants_snapshot = 1;
     phase = Phase::kProbe;
-    if (signals.total_steps > 0) horizon = signals.total_steps - signals.step;
-    if (signals.total_steps > 0 && horizon < 1) horizon = 1;
+    const bool has_horizon = signals.total_steps > 0 && options.horizon_free == 0;
+    if (has_horizon) horizon = signals.total_steps - signals.step;
+    if (has_horizon && horizon < 1) horizon = 1;
     window = options.window;
     if (window <= 0 && horizon > 0) {
       window = clipped_count(horizon / kWindowsInRun, kWindowMin, kWindowMax);
@@ -141,20 +146,20 @@ struct AdaptiveRule {
   }
 
   // One step's evidence; the action asked for.
-  FLYBALL_HOST_DEVICE Action judge(const StepSignals& signals, bool usable) {
+  FLYBALL_HOST_DEVICE Action judge(const StepSignals& signals, double single, bool usable) {
     const double c = usable ? cosine_of(signals) : 0;
     bad_in_a_row = usable ? 0 : bad_in_a_row + 1;
-    if (usable) loss.observe(signals.loss, steps >= kOutlierStart, settling > 0);
+    if (usable) loss.observe(single, steps >= kOutlierStart, settling > 0);
     Action action = Action::kNone;
     if (phase == Phase::kProbe) {
       action = probe(usable, usable && signals.update_norm_squared > 0, c);
     } else {
-      action = guard(signals.loss, usable);
+      if (options.guarded != 0) action = guard(single, usable);
       if (cooldown > 0) cooldown -= 1;
-      if (action != Action::kRollback) grow(c);
-      if (action != Action::kRollback) cut_on_rise();
+      if (options.grows != 0 && action != Action::kRollback) grow(c);
+      if (options.guarded != 0 && action != Action::kRollback) cut_on_rise();
     }
-    if (phase == Phase::kRun && horizon == 0 && usable) cut_on_plateau(signals.loss);
+    if (phase == Phase::kRun && horizon == 0 && usable) cut_on_plateau(single);
     return action;
   }
 

@@ -19,18 +19,22 @@ struct AdaptiveOptions {
   double growth_until = 0.35;    // growth stops after this share of the run
   double cut = 0.5;              // factor where the loss rises, or stays (unknown horizon)
   double guard_slack = 1;        // multiplies the rise of the loss that guard and cut allow
+  double accuracy_weight = 0;    // watches loss + accuracy_weight * (1 - share of right answers)
   int32_t probe_limit = 120;     // most steps a probe takes
   int32_t window = 0;            // steps of evidence for growth, cuts, plateaus; 0: from the run
   int32_t bad_losses = 3;        // non-finite losses in a row that make a rollback
   int32_t bad_losses_in_probe = 3;  // the same in the probe, which then ends
   int32_t ramp_delay = 0;           // steps before the ramp starts to rise
   int32_t rollback_lag = 1;         // losses after the decision that come from abandoned weights
+  int32_t horizon_free = 0;         // 1: anneals nothing, as if the total steps were unknown
+  int32_t grows = 1;                // 0: never above the peak that the probe found
+  int32_t guarded = 1;              // 0: after the probe no cut on a rise and no rollback
+  int32_t reserved = 0;
 };
 
-static_assert(sizeof(AdaptiveOptions) == 12 * sizeof(double) + 6 * sizeof(int32_t), "no padding");
+static_assert(sizeof(AdaptiveOptions) == 13 * sizeof(double) + 10 * sizeof(int32_t), "no padding");
 
 inline constexpr double kRampFactor = 1.122018454301963435591;  // 10^(1/20): 20 steps a decade
-inline constexpr double kLargestLoss = 1e30;  // beyond it counts as not finite: squares stay finite
 
 // The probe.
 inline constexpr int64_t kFirstBest = 4;           // steps before the lowest mean loss is kept

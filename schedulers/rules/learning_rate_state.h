@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "schedulers/rules/arithmetic.h"
 #include "schedulers/rules/host_device.h"
 #include "schedulers/rules/rule.h"
 #include "schedulers/rules/signals.h"
@@ -16,9 +17,6 @@ struct LearningRateState {
   int32_t reserved = 0;
   Rule rule;
 };
-
-// False for NaN and both infinities, without a library call.
-FLYBALL_HOST_DEVICE inline bool is_finite(double x) { return x - x == 0; }
 
 // Ends one optimizer step, on one thread: logs it, runs the rule, and moves the counters on.
 // `signals` holds this step's loss, correct fraction and sums. log[step % log_capacity] is written

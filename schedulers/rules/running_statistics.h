@@ -1,9 +1,8 @@
 #pragma once
 
-#include <math.h>
-
 #include <cstdint>
 
+#include "schedulers/rules/arithmetic.h"
 #include "schedulers/rules/host_device.h"
 
 namespace flyball::adaptive {
@@ -11,15 +10,6 @@ namespace flyball::adaptive {
 // What the adaptive rule keeps of the signals: plain sums, no arrays, only + - * / and sqrt, so
 // that every device rounds alike. An exponential mean is sum / weight, where weight is the same
 // recursion over ones: unbiased from the first value.
-
-// Correctly rounded on both sides.
-FLYBALL_HOST_DEVICE inline double square_root(double x) { return sqrt(x); }
-FLYBALL_HOST_DEVICE inline double magnitude(double x) { return x < 0 ? -x : x; }
-FLYBALL_HOST_DEVICE inline double larger(double a, double b) { return a > b ? a : b; }
-FLYBALL_HOST_DEVICE inline double smaller(double a, double b) { return a < b ? a : b; }
-FLYBALL_HOST_DEVICE inline double clipped(double x, double low, double high) {
-  return smaller(larger(x, low), high);
-}
 
 inline constexpr double kFastKeep = 0.9;   // weight of the past in the fast mean, about 10 steps
 inline constexpr double kSlowKeep = 0.98;  // weight of the past in the slow mean, about 50 steps
