@@ -10,7 +10,7 @@
 
 #include "framework/checksum.h"
 #include "datasets/tokenizer.h"
-#include "datasets/write_file.h"
+#include "framework/write_file.h"
 #include "kernels/error.h"
 
 namespace flyball {

@@ -4,7 +4,7 @@
 #include <fstream>
 #include <utility>
 
-#include "datasets/write_file.h"
+#include "framework/write_file.h"
 #include "kernels/error.h"
 
 namespace flyball {

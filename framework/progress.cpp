@@ -17,10 +17,15 @@ Progress::Progress(int64_t epochs, int64_t steps_per_epoch, int64_t samples_per_
       terminal_(isatty(STDERR_FILENO) == 1),
       start_(Clock::now()) {}
 
+void Progress::resume_at(int64_t steps) {
+  steps_ = earlier_steps_ = steps;
+  drawn_tenths_ = 10 * steps / steps_per_epoch_;
+}
+
 void Progress::on_steps(const std::vector<StepRecord>& records) {
   constexpr double kDecay = 0.98;
   for (const StepRecord& record : records) {
-    const double weight = steps_++ == 0 ? 1 : 1 - kDecay;
+    const double weight = steps_++ == earlier_steps_ ? 1 : 1 - kDecay;
     if (std::isfinite(record.loss)) {
       loss_ += weight * (record.loss - loss_);
       accuracy_ += weight * (record.correct_fraction - accuracy_);
@@ -62,10 +67,10 @@ std::string Progress::line() const {
   const int64_t filled = kCells * in_epoch / steps_per_epoch_;
   std::string bar;
   for (int64_t cell = 0; cell < kCells; ++cell) bar += cell < filled ? "━" : "─";
-  const double samples = static_cast<double>(steps_) / static_cast<double>(steps_per_epoch_) *
-                         static_cast<double>(samples_per_epoch_);
-  const double left =
-      seconds * (static_cast<double>(epochs_ * steps_per_epoch_) / static_cast<double>(steps_) - 1);
+  const auto done = static_cast<double>(steps_ - earlier_steps_);
+  const double samples =
+      done / static_cast<double>(steps_per_epoch_) * static_cast<double>(samples_per_epoch_);
+  const double left = seconds * static_cast<double>(epochs_ * steps_per_epoch_ - steps_) / done;
   char text[256];
   std::snprintf(
       text, sizeof text,

@@ -15,6 +15,7 @@ namespace flyball {
 class Progress {
  public:
   Progress(int64_t epochs, int64_t steps_per_epoch, int64_t samples_per_epoch, bool quiet);
+  void resume_at(int64_t steps);  // these were done earlier
   void on_steps(const std::vector<StepRecord>& records);
   void on_evaluation(const Evaluation& evaluation);
 
@@ -27,7 +28,7 @@ class Progress {
   bool quiet_, terminal_;
   Clock::time_point start_, drawn_;
   double evaluation_seconds_ = 0;
-  int64_t steps_ = 0, drawn_tenths_ = 0;
+  int64_t steps_ = 0, earlier_steps_ = 0, drawn_tenths_ = 0;
   double loss_ = 0, accuracy_ = 0,
          rate_ = 0;  // means over about the last 50 steps; the latest rate
 };

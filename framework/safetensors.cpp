@@ -4,8 +4,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "framework/durable.h"
 #include "framework/run.h"
+#include "framework/write_file.h"
 
 namespace flyball {
 namespace {

@@ -50,18 +50,23 @@ void Trainer::step(DataLoader& loader) {
   result_ = graphs_ == nullptr ? enqueue() : graphs_->run(batch, enqueue);
 }
 
-void Trainer::fit(DataLoader& training, DataLoader* validation, int64_t epochs,
-                  TrainingObserver& observer) {
+int64_t Trainer::fit(DataLoader& training, DataLoader* validation, int64_t epochs,
+                     TrainingObserver& observer, int64_t first_step) {
   const int64_t steps_per_epoch = training.batches_per_epoch();
   const int64_t total_steps = epochs * steps_per_epoch;
   const int64_t eval_every = options_.eval_every > 0 ? options_.eval_every : steps_per_epoch;
-  const int64_t log_start = log_.next_step();
-  if (options_.save_every > 0) observer.on_save(0);
-  for (int64_t steps = 1; steps <= total_steps; ++steps) {
+  if (first_step > 0) {
+    training.seek(first_step / steps_per_epoch, first_step % steps_per_epoch);
+    log_.resume_at(first_step);
+  }
+  const int64_t log_start = log_.next_step() - first_step;
+  if (options_.save_every > 0 && first_step == 0) observer.on_save(0);
+  for (int64_t steps = first_step + 1; steps <= total_steps; ++steps) {
     step(training);
+    const bool stops = observer.wants_stop() && steps < total_steps;
     const bool evaluates =
         validation != nullptr && (steps % eval_every == 0 || steps == total_steps);
-    const bool saves = options_.save_every > 0 && steps % options_.save_every == 0;
+    const bool saves = stops || (options_.save_every > 0 && steps % options_.save_every == 0);
     if (evaluates || saves || steps % steps_per_epoch == 0) {
       observer.on_steps(log_.drain(), steps_per_epoch);
     } else if (steps % options_.drain_every == 0) {
@@ -74,7 +79,9 @@ void Trainer::fit(DataLoader& training, DataLoader* validation, int64_t epochs,
                              static_cast<double>(steps) / static_cast<double>(steps_per_epoch));
     }
     if (saves) observer.on_save(steps);
+    if (stops) return steps;
   }
+  return total_steps;
 }
 
 Evaluation Trainer::evaluate(DataLoader& loader, const std::string& split) {

@@ -31,6 +31,8 @@ class TrainingObserver {
   virtual void on_evaluation(const Evaluation&, int64_t /*step*/, double /*epoch*/) {}
   // Before the first step and every save_every steps: the moment to keep the weights.
   virtual void on_save(int64_t /*step*/) {}
+  // Asked after every step: whether to end here. Then on_save() is called once more.
+  virtual bool wants_stop() { return false; }
 };
 
 // The model as the trainer sees it: logits [count, classes] of a batch.
@@ -60,9 +62,11 @@ class Trainer {
   void step(const Batch& batch);  // enqueued operation by operation
   void step(DataLoader& loader);  // on the loader's next batch; captured, where that is wanted
   // Epochs of the loader's batches. The validation split, where there is one, is scored every
-  // eval_every steps and at the end, or after each epoch.
-  void fit(DataLoader& training, DataLoader* validation, int64_t epochs,
-           TrainingObserver& observer);
+  // eval_every steps and at the end, or after each epoch. Where `first_step` steps of them are done
+  // already, and weights, optimizer and learning rate are as they were then, it goes on from there.
+  // Returns the steps that are done: all, unless the observer wanted to stop.
+  int64_t fit(DataLoader& training, DataLoader* validation, int64_t epochs,
+              TrainingObserver& observer, int64_t first_step = 0);
   Evaluation evaluate(DataLoader& loader, const std::string& split);
   const StepResult& last_result() const { return result_; }
   const StepGraphs* graphs() const { return graphs_.get(); }  // null: steps are not captured

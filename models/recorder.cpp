@@ -8,6 +8,22 @@ namespace flyball {
 void Recorder::on_steps(const std::vector<StepRecord>& records, int64_t steps_per_epoch) {
   folder_.add_steps(records, steps_per_epoch);
   progress_.on_steps(records);
+  remember(records, steps_per_epoch);
+}
+
+void Recorder::on_evaluation(const Evaluation& evaluation, int64_t step, double epoch) {
+  folder_.add_evaluation(evaluation, step, epoch);
+  progress_.on_evaluation(evaluation);
+  if (remember(evaluation, step)) save_weights_(folder_.best_file());
+}
+
+void Recorder::recall(const RunHistory& history, int64_t steps_per_epoch) {
+  remember(history.records, steps_per_epoch);
+  for (const auto& [evaluation, step] : history.evaluations) remember(evaluation, step);
+  progress_.resume_at(steps);
+}
+
+void Recorder::remember(const std::vector<StepRecord>& records, int64_t steps_per_epoch) {
   for (const StepRecord& record : records) {
     ++steps;
     skipped += record.skipped;
@@ -21,18 +37,14 @@ void Recorder::on_steps(const std::vector<StepRecord>& records, int64_t steps_pe
   }
 }
 
-void Recorder::on_evaluation(const Evaluation& evaluation, int64_t step, double epoch) {
-  folder_.add_evaluation(evaluation, step, epoch);
-  progress_.on_evaluation(evaluation);
+bool Recorder::remember(const Evaluation& evaluation, int64_t step) {
   validation = evaluation;
   const bool better = best_step == 0 || evaluation.accuracy > best.accuracy ||
                       (evaluation.accuracy == best.accuracy && evaluation.loss < best.loss);
-  if (!better) return;
+  if (!better) return false;
   best = evaluation;
   best_step = step;
-  save_(folder_.best_file());
+  return true;
 }
-
-void Recorder::on_save(int64_t step) { save_(folder_.checkpoint_file(step)); }
 
 }  // namespace flyball

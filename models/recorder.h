@@ -4,7 +4,9 @@
 
 #include "framework/progress.h"
 #include "framework/run_folder.h"
+#include "framework/run_history.h"
 #include "framework/trainer.h"
+#include "models/stop_signals.h"
 
 namespace flyball {
 
@@ -13,12 +15,21 @@ namespace flyball {
 class Recorder : public TrainingObserver {
  public:
   using SaveWeights = std::function<void(const std::filesystem::path&)>;
-  Recorder(RunFolder& folder, Progress& progress, SaveWeights save)
-      : folder_(folder), progress_(progress), save_(std::move(save)) {}
+  using SaveCheckpoint = std::function<void(int64_t step)>;
+  Recorder(RunFolder& folder, Progress& progress, SaveWeights save_weights,
+           SaveCheckpoint save_checkpoint)
+      : folder_(folder),
+        progress_(progress),
+        save_weights_(std::move(save_weights)),
+        save_checkpoint_(std::move(save_checkpoint)) {}
 
   void on_steps(const std::vector<StepRecord>& records, int64_t steps_per_epoch) override;
   void on_evaluation(const Evaluation& evaluation, int64_t step, double epoch) override;
-  void on_save(int64_t step) override;
+  void on_save(int64_t step) override { save_checkpoint_(step); }
+  bool wants_stop() override { return StopSignals::received(); }
+
+  // What an earlier part of the run reported.
+  void recall(const RunHistory& history, int64_t steps_per_epoch);
 
   int64_t steps = 0, skipped = 0, rollbacks = 0;
   double rate = 0, highest_rate = 0;
@@ -28,9 +39,13 @@ class Recorder : public TrainingObserver {
   int64_t best_step = 0;
 
  private:
+  void remember(const std::vector<StepRecord>& records, int64_t steps_per_epoch);
+  bool remember(const Evaluation& evaluation, int64_t step);  // whether it is the best
+
   RunFolder& folder_;
   Progress& progress_;
-  SaveWeights save_;
+  SaveWeights save_weights_;
+  SaveCheckpoint save_checkpoint_;
 };
 
 }  // namespace flyball

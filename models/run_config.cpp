@@ -31,6 +31,7 @@ void visit_common(Options& options, const Visit& visit) {
   visit("label_smoothing", options.label_smoothing);
   visit("eval_every", options.eval_every);
   visit("save_every", options.save_every);
+  visit("keep_checkpoints", options.keep_checkpoints);
 }
 
 template <class Text, class Visit>

@@ -65,8 +65,16 @@ void add_flags(CLI::App& app, RunOptions& options, std::string& preset) {
       ->capture_default_str();
   app.add_option("--eval-every", options.eval_every,
                  "steps between two looks at the validation split (default: an epoch)");
-  app.add_option("--save-every", options.save_every,
-                 "steps between two copies of the weights in RUN/checkpoints (default: none)");
+  app.add_option(
+      "--save-every", options.save_every,
+      "steps between two checkpoints, which then stay when the run is finished (default: an "
+      "epoch)");
+  app.add_option("--keep-checkpoints", options.keep_checkpoints,
+                 "how many of the newest checkpoints stay, 0: all")
+      ->capture_default_str();
+  app.add_option("--resume", options.resume,
+                 "a run folder: go on from its newest checkpoint, with the flags it was started "
+                 "with (beside it only --threads and --json)");
   app.add_flag("--eval-only", options.eval_only,
                "score the model of --checkpoint on the test data, train nothing");
   app.add_option("--checkpoint", options.checkpoint,
@@ -208,12 +216,26 @@ void check(const RunOptions& options, const BinaryDescription& binary) {
   }
   if (binary.texts) check_text(options.text);
   require("--eval-every", options.eval_every, options.eval_every >= 0, "at least 0");
+  require("--keep-checkpoints", options.keep_checkpoints, options.keep_checkpoints >= 0,
+          "at least 0");
   require("--save-every", options.save_every, options.save_every >= 0, "at least 0");
   if (options.eval_only && options.checkpoint.empty()) {
     throw Error("--eval-only: expected --checkpoint, a run folder or a model.safetensors");
   }
   if (!options.eval_only && !options.checkpoint.empty()) {
     throw Error("--checkpoint: expected --eval-only beside it, training starts from fresh weights");
+  }
+}
+
+// A run goes on as it was started: of the other flags none has a say.
+void check_resume(const CLI::App& app) {
+  for (const CLI::Option* option : app.get_options()) {
+    const std::string name = option->get_name();
+    if (option->count() == 0 || name == "--resume" || name == "--threads" || name == "--json")
+      continue;
+    throw Error(str(name,
+                    ": expected only --threads and --json beside --resume, the run goes on "
+                    "with the flags it was started with"));
   }
 }
 
@@ -258,6 +280,7 @@ RunOptions parse_run_options(const BinaryDescription& binary, int argc, char** a
     throw Error(str(first_line(error.what()), " (--help lists the flags)"));
   }
   check(options, binary);
+  if (!options.resume.empty()) check_resume(app);
   if (options.dataset.empty() && !binary.datasets.empty()) {
     options.dataset = options.data.empty() ? binary.datasets.back() : binary.datasets.front();
   }

@@ -45,7 +45,9 @@ struct RunOptions {
   std::string augment = "none";
   double label_smoothing = 0;
   bool zero_last_gamma = false;            // where the model has widths
-  int64_t eval_every = 0, save_every = 0;  // steps; 0: each epoch, never
+  int64_t eval_every = 0, save_every = 0;  // steps; 0: each epoch
+  int64_t keep_checkpoints = 3;            // 0: all
+  std::string resume;                      // the folder of a run to go on with
   bool eval_only = false;
   std::string checkpoint;  // with eval_only: a run folder or a .safetensors file
   bool json = false;       // the summary as one JSON line on standard output, nothing else there

@@ -1,19 +1,17 @@
 #include "models/training_run.h"
 
-#include <chrono>
 #include <cstdio>
 #include <ctime>
 #include <iostream>
 
-#include "framework/allocator.h"
 #include "framework/safetensors.h"
 #include "kernels/cpu/backend.h"
 #include "kernels/cpu/parallel.h"
-#include "models/recorder.h"
-#include "models/run_config.h"
+#include "models/checkpoints.h"
+#include "models/run_summary.h"
 #include "models/saved_model.h"
 #include "models/terminal.h"
-#include "schedulers/schedules.h"
+#include "models/training_setup.h"
 
 namespace flyball {
 namespace {
@@ -30,24 +28,6 @@ std::string default_folder(const std::string& model) {
   return folder;
 }
 
-std::unique_ptr<Optimizer> make_optimizer(const RunOptions& options, const Stream& stream,
-                                          ParameterArena& arena, const LearningRate& rate) {
-  if (options.optimizer == "sgd") {
-    return std::make_unique<Sgd>(
-        stream, arena, rate,
-        SgdOptions{.weight_decay = options.weight_decay, .clip_norm = options.clip_norm});
-  }
-  return std::make_unique<Adam>(
-      stream, arena, rate,
-      AdamOptions{.weight_decay = options.weight_decay, .clip_norm = options.clip_norm});
-}
-
-std::unique_ptr<DataLoader> test_loader(const LabelledSet& test, const RunOptions& options,
-                                        const Stream& stream) {
-  return test.loader(stream, first_indices(test.size(), options.limit_eval), options,
-                     Use::evaluation);
-}
-
 // A run of --eval-only.
 void score_checkpoint(Task& task, const RunOptions& options) {
   const Stream stream(parse_device(options.device));
@@ -61,8 +41,9 @@ void score_checkpoint(Task& task, const RunOptions& options) {
   const Model model = task.make_model(options, init);
   load_model(is_folder ? checkpoint / "model.safetensors" : checkpoint, *model.module, stream);
   const std::unique_ptr<LabelledSet> set = task.load(options, Part::test);
-  const Evaluation test =
-      evaluate(stream, model.forward, *test_loader(*set, options, stream), "test", precision);
+  const auto loader =
+      set->loader(stream, first_indices(set->size(), options.limit_eval), options, Use::evaluation);
+  const Evaluation test = evaluate(stream, model.forward, *loader, "test", precision);
   const Json result = evaluation_json(test);
   if (options.json) {
     std::cout << text_of(result) << '\n';
@@ -72,142 +53,114 @@ void score_checkpoint(Task& task, const RunOptions& options) {
   print_evaluation(test);
 }
 
+// The options of a run that goes on, with the few that may change.
+RunOptions resumed_options(const Task& task, const RunOptions& given) {
+  const fs::path folder(given.resume);
+  std::error_code failure;
+  RunOptions options = read_config(folder / "config.json");
+  if (options.model != task.binary().model) {
+    throw Error(str("--resume: ", given.resume, " holds a run of ", options.model, ", expected ",
+                    task.binary().model));
+  }
+  if (fs::exists(folder / "summary.json", failure)) {
+    throw Error(str("--resume: ", given.resume, " holds a finished run"));
+  }
+  options.out = options.resume = given.resume;
+  options.threads = given.threads;
+  options.json = given.json;
+  return options;
+}
+
+void print_start(const RunOptions& options, TrainingSetup& setup) {
+  const int64_t held_out = setup.validation() == nullptr ? 0 : setup.validation()->samples();
+  std::fprintf(stderr,
+               "%s: %s parameters, %s training and %s validation samples of %s, %s, %d thread%s\n",
+               options.model.c_str(), count_text(parameter_count(setup.module())).c_str(),
+               count_text(setup.training().samples()).c_str(), count_text(held_out).c_str(),
+               setup.dataset().name().c_str(), options.device.c_str(), options.threads,
+               options.threads == 1 ? "" : "s");
+}
+
+void report_stop(const RunOptions& options, int64_t steps, int64_t planned) {
+  if (options.json) {
+    std::cout << text_of(Json{{"stopped_at", steps}, {"steps", planned}, {"folder", options.out}})
+              << '\n';
+  } else {
+    std::fprintf(stderr, "stopped after %s of %s steps; go on with: %s --resume %s\n",
+                 count_text(steps).c_str(), count_text(planned).c_str(), options.model.c_str(),
+                 options.out.c_str());
+  }
+}
+
 void train(Task& task, RunOptions options) {
   // Everything that can be refused is refused before the run folder is touched.
-  const Stream stream(parse_device(options.device));
-  const Precision precision = parse_precision(options.precision);
-  check_precision(precision, stream.device());
-  const std::unique_ptr<LabelledSet> dataset = task.load(options, Part::training);
-  const std::unique_ptr<LabelledSet> test_dataset = task.load(options, Part::test);
-  const Split split = split_by_seed(dataset->size(), options.validation_fraction, options.seed,
-                                    options.limit_train, options.limit_eval);
-  if (split.training.empty()) {
-    throw Error(str("--validation-fraction is ", options.validation_fraction,
-                    ": no training sample is left of the ", dataset->size(), " of ",
-                    dataset->name()));
-  }
-  const auto training = dataset->loader(stream, split.training, options, Use::training);
-  std::unique_ptr<DataLoader> validation;
-  if (!split.validation.empty()) {
-    validation = dataset->loader(stream, split.validation, options, Use::evaluation);
-  }
-  Initializer init(stream, options.seed);
-  const Model model = task.make_model(options, init);
-  ParameterArena arena(stream, *model.module);
-  const int64_t steps_per_epoch = training->batches_per_epoch();
-  LearningRate rate(
-      stream,
-      make_rule(options.schedule, options.learning_rate,
-                parse_schedule_options(options.schedule_options)),
-      {.steps_per_epoch = steps_per_epoch, .total_steps = options.epochs * steps_per_epoch});
-  const auto optimizer = make_optimizer(options, stream, arena, rate);
-  Trainer trainer(stream, model.forward, *optimizer, rate,
-                  {.seed = options.seed,
-                   .label_smoothing = options.label_smoothing,
-                   .precision = precision,
-                   .eval_every = options.eval_every,
-                   .save_every = options.save_every,
-                   .capture = !options.eager});
-
+  const bool resumes = !options.resume.empty();
+  if (resumes) task.restore(options.out);
+  TrainingSetup setup(task, options);
   if (options.out.empty()) options.out = default_folder(options.model);
-  RunFolder folder(options.out, options.overwrite);
-  folder.write_config(text_of(config_of(options), 2));
-  task.save(folder.path());
-  if (!options.json) {
-    std::fprintf(
-        stderr, "%s: %s parameters, %s training and %s validation samples of %s, %s, %d thread%s\n",
-        options.model.c_str(), count_text(parameter_count(*model.module)).c_str(),
-        count_text(training->samples()).c_str(),
-        count_text(static_cast<int64_t>(split.validation.size())).c_str(), dataset->name().c_str(),
-        options.device.c_str(), options.threads, options.threads == 1 ? "" : "s");
+  const Checkpoints checkpoints(options.out, options.keep_checkpoints);
+  RunHistory history;
+  if (resumes) {
+    const int64_t step = checkpoints.load_newest(setup.state(), setup.stream());
+    history = cut_metrics(fs::path(options.out) / "metrics.jsonl", step);
   }
-  Progress progress(options.epochs, steps_per_epoch, training->samples(), options.json);
-  const auto save = [&](const fs::path& path) {
-    save_model(path, *model.module, stream,
+  RunFolder folder =
+      resumes ? RunFolder(options.out, history) : RunFolder(options.out, options.overwrite);
+  if (!resumes) {
+    folder.write_config(text_of(config_of(options), 2));
+    task.save(folder.path());
+  }
+  if (!options.json) print_start(options, setup);
+
+  Progress progress(options.epochs, setup.steps_per_epoch(), setup.training().samples(),
+                    options.json);
+  const auto save_weights = [&](const fs::path& path) {
+    save_model(path, setup.module(), setup.stream(),
                {{"model", options.model}, {"variant", options.variant}});
   };
-  Recorder recorder(folder, progress, save);
-  const auto start = std::chrono::steady_clock::now();
+  const auto save_checkpoint = [&](int64_t step) {
+    checkpoints.save(step, setup.state(), setup.stream());
+  };
+  Recorder recorder(folder, progress, save_weights, save_checkpoint);
+  recorder.recall(history, setup.steps_per_epoch());
+  const StopSignals stop_signals;
+  const int64_t planned = options.epochs * setup.steps_per_epoch();
+  int64_t done = 0;
   try {
-    trainer.fit(*training, validation.get(), options.epochs, recorder);
+    done = setup.trainer().fit(setup.training(), setup.validation(), options.epochs, recorder,
+                               recorder.steps);
   } catch (...) {
     // A run without a step, out of memory in its first for example, has nothing worth keeping.
     if (recorder.steps == 0) folder.discard();
     throw;
   }
-  const double seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  save(folder.model_file());
-  const Evaluation test = trainer.evaluate(*test_loader(*test_dataset, options, stream), "test");
-  folder.add_evaluation(test, recorder.steps, options.epochs);
-  progress.on_evaluation(test);
-
-  Json summary{{"model", options.model},
-               {"schedule", options.schedule},
-               {"learning_rate", options.learning_rate},
-               {"seed", options.seed},
-               {"parameters", parameter_count(*model.module)},
-               {"epochs", options.epochs},
-               {"steps", recorder.steps},
-               {"train_seconds", seconds},
-               {"train_loss", recorder.epoch_loss / recorder.epoch_steps},
-               {"highest_learning_rate", recorder.highest_rate},
-               {"skipped_steps", recorder.skipped},
-               {"rollbacks", recorder.rollbacks}};
-  if (validation != nullptr) {
-    summary["validation_loss"] = recorder.validation.loss;
-    summary["validation_accuracy"] = recorder.validation.accuracy;
-    summary["best_validation_loss"] = recorder.best.loss;
-    summary["best_validation_accuracy"] = recorder.best.accuracy;
-    summary["best_step"] = recorder.best_step;
-  }
-  summary["test_loss"] = test.loss;
-  summary["test_accuracy"] = test.accuracy;
-  summary["peak_memory_bytes"] = peak_memory_bytes();
-  if (stream.device().kind == Device::Kind::cuda) {
-    const AllocatorCounters device = allocator(stream.device()).counters();
-    summary["device_memory_bytes"] = device.live_bytes + device.cached_bytes;
-  }
-  summary["folder"] = folder.path().string();
-  folder.write_summary(text_of(summary, 2));
+  if (done < planned) return report_stop(options, done, planned);
+  save_weights(folder.model_file());
+  const RunSummary summary{options, setup, recorder, folder, setup.test()};
+  folder.add_evaluation(summary.test, done, static_cast<double>(options.epochs));
+  progress.on_evaluation(summary.test);
+  const Json json = summary_json(summary);
+  folder.write_summary(text_of(json, 2));
+  // Nobody will go on from a finished run; where they were asked for, they stay.
+  if (options.save_every == 0) checkpoints.remove_all();
   if (options.json) {
-    std::cout << text_of(summary) << '\n';
-    return;
+    std::cout << text_of(json) << '\n';
+  } else {
+    print_summary(summary);
   }
-  std::vector<std::pair<std::string, std::string>> rows{
-      {"schedule", options.schedule + ", --lr " + number("%g", options.learning_rate) +
-                       ", highest rate " + number("%.2e", recorder.highest_rate)},
-      {"steps", count_text(recorder.steps) + " in " + duration_text(seconds)},
-      {"training loss",
-       number("%.4f", recorder.epoch_loss / recorder.epoch_steps) + " (mean of the last epoch)"}};
-  if (validation != nullptr) {
-    rows.emplace_back("validation", number("loss %.4f", recorder.validation.loss) + ", accuracy " +
-                                        percent(recorder.validation.accuracy));
-    rows.emplace_back("best validation", "accuracy " + percent(recorder.best.accuracy) +
-                                             " after step " + count_text(recorder.best_step));
-  }
-  rows.emplace_back("test",
-                    number("loss %.4f", test.loss) + ", accuracy " + percent(test.accuracy));
-  rows.emplace_back("peak memory",
-                    number("%.0f MB", static_cast<double>(peak_memory_bytes()) / 1e6));
-  rows.emplace_back("metrics", (folder.path() / "metrics.jsonl").string());
-  rows.emplace_back("summary", (folder.path() / "summary.json").string());
-  rows.emplace_back("weights", folder.model_file().string());
-  std::printf("\n%s\n", options.model.c_str());
-  print_table(rows);
 }
 
 }  // namespace
 
 int run_program(Task& task, int argc, char** argv) {
   return run_main(task.binary().model, [&] {
-    const RunOptions options = parse_run_options(task.binary(), argc, argv);
+    RunOptions options = parse_run_options(task.binary(), argc, argv);
     cpu::backend();  // reads FLYBALL_CPU_BACKEND: a wrong value is refused here
     cpu::set_threads(options.threads);
     if (options.eval_only) {
       score_checkpoint(task, options);
     } else {
-      train(task, options);
+      train(task, options.resume.empty() ? options : resumed_options(task, options));
     }
     return 0;
   });

@@ -58,7 +58,7 @@ same "$(value embedding "$work/quick/config.json")" 50 "embedding of the preset"
 # IMDB in its layout.
 call 0 $model "${small[@]}" --data "$data" --out "$work/imdb" --json
 same "$(cat "$work/err")" "" "standard error"
-same "$(ls "$work/imdb" | tr '\n' ' ')" "best.safetensors config.json metrics.jsonl model.safetensors summary.json vocabulary.txt " \
+same "$(ls "$work/imdb" | tr '\n' ' ')" "best.safetensors config.json events.out.tfevents.0.flyball metrics.jsonl model.safetensors summary.json vocabulary.txt " \
   "the run folder"
 same "$(head -n 2 "$work/imdb/vocabulary.txt" | tr '\n' ' ')" "<pad> <unk> " "the vocabulary's first lines"
 grep -qx fine "$work/imdb/vocabulary.txt" || fail "the vocabulary lacks a word of the training texts"
