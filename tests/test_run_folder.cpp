@@ -1,4 +1,7 @@
+#include <sys/resource.h>
+
 #include <algorithm>
+#include <csignal>
 #include <fstream>
 #include <iterator>
 #include <limits>
@@ -67,10 +70,14 @@ TEST_CASE("run folder: one line a step, in order, with the epoch that it complet
   REQUIRE(lines.size() == 3);
   for (const Json& line : lines) {
     CHECK(keys_of(line) == std::vector<std::string>{"step", "epoch", "train_loss", "train_accuracy",
-                                                    "learning_rate"});
+                                                    "learning_rate", "seconds"});
   }
-  CHECK(lines[0].dump() ==
-        R"({"step":0,"epoch":0.25,"train_loss":2.5,"train_accuracy":0.125,"learning_rate":0.001})");
+  CHECK(contains(lines[0].dump(),
+                 R"({"step":0,"epoch":0.25,"train_loss":2.5,"train_accuracy":0.125,)"
+                 R"("learning_rate":0.001,"seconds":)"));
+  CHECK(lines[0].at("seconds") > 0);
+  CHECK(lines[1].at("seconds") == 2 * lines[0].at("seconds").get<double>());  // one block
+  CHECK(lines[2].at("seconds") > lines[1].at("seconds"));
   CHECK(lines[1].at("learning_rate") == 1.0 / 3);  // every digit
   CHECK(lines[2].at("step") == 7);
   CHECK(lines[2].at("epoch") == 2);
@@ -121,9 +128,10 @@ TEST_CASE("run folder: an evaluation is one line that names its split") {
   folder.add_evaluation(evaluation_of("test"), 126, 2);
   const std::vector<Json> lines = lines_of(temporary.path() / "metrics.jsonl");
   REQUIRE(lines.size() == 2);
-  CHECK(lines[0].dump() ==
-        R"({"step":63,"epoch":1.0,"split":"validation","eval_loss":0.25,"eval_accuracy":0.925,)"
-        R"("eval_runtime":0.5,"eval_samples_per_second":800.0,"eval_steps_per_second":14.0})");
+  CHECK(
+      lines[0].dump() ==
+      R"({"step":63,"epoch":1.0,"seconds":0.0,"split":"validation","eval_loss":0.25,"eval_accuracy":0.925,)"
+      R"("eval_runtime":0.5,"eval_samples_per_second":800.0,"eval_steps_per_second":14.0})");
   CHECK(lines[1].at("split") == "test");
   CHECK(lines[1].at("step") == 126);
 }
@@ -138,7 +146,7 @@ TEST_CASE("run folder: config and summary are written whole, with a newline at t
   folder.write_config("{\"epochs\": 4}");
   CHECK(read_file(temporary.path() / "config.json") == "{\"epochs\": 4}\n");
   CHECK(entries_in(temporary.path()) ==
-        std::vector<std::string>{"config.json", "metrics.jsonl", "summary.json"});
+        std::vector<std::string>{"config.json", EventFile::kName, "metrics.jsonl", "summary.json"});
 }
 
 TEST_CASE("run folder: one that holds a run is refused and stays as it is, unless overwritten") {
@@ -155,7 +163,8 @@ TEST_CASE("run folder: one that holds a run is refused and stays as it is, unles
   // The new run starts empty: nothing of the old one can be taken for its result.
   RunFolder folder(temporary.path(), true);
   folder.write_config("{}");
-  CHECK(entries_in(temporary.path()) == std::vector<std::string>{"config.json", "metrics.jsonl"});
+  CHECK(entries_in(temporary.path()) ==
+        std::vector<std::string>{"config.json", EventFile::kName, "metrics.jsonl"});
   CHECK(read_file(temporary.path() / "metrics.jsonl").empty());
 }
 
@@ -201,18 +210,26 @@ TEST_CASE("run folder: a full disk is reported, and leaves no part behind") {
   if (!fs::exists("/dev/full")) return;
   const TemporaryFolder temporary;
   fs::create_symlink("/dev/full", temporary.path() / "metrics.jsonl");
-  fs::create_symlink("/dev/full", temporary.path() / "summary.json.part");
   RunFolder folder(temporary.path(), false);
   CHECK(error_of([&] { folder.add_steps({{.step = 0}}, 1); }) ==
         (temporary.path() / "metrics.jsonl").string() + ": cannot write");
   CHECK(error_of([&] { folder.add_evaluation(evaluation_of("validation"), 1, 1); }) ==
         (temporary.path() / "metrics.jsonl").string() + ": cannot write");
-  CHECK(error_of([&] { folder.write_summary("{}"); }) ==
-        (temporary.path() / "summary.json").string() + ": cannot write");
+  // No room for more than 8 bytes of a file.
+  rlimit before{};
+  getrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, SIG_IGN);
+  const rlimit small{8, before.rlim_max};
+  setrlimit(RLIMIT_FSIZE, &small);
+  const std::string error = error_of([&] { folder.write_summary("{\"a\": 123456789}"); });
+  setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, SIG_DFL);
+  CHECK(error == (temporary.path() / "summary.json").string() + ": cannot write: File too large");
   fs::create_directory(temporary.path() / "config.json");
   CHECK(error_of([&] { folder.write_config("{}"); }) ==
-        (temporary.path() / "config.json").string() + ": cannot write");
-  CHECK(entries_in(temporary.path()) == std::vector<std::string>{"config.json", "metrics.jsonl"});
+        (temporary.path() / "config.json").string() + ": cannot write: Is a directory");
+  CHECK(entries_in(temporary.path()) ==
+        std::vector<std::string>{"config.json", EventFile::kName, "metrics.jsonl"});
 }
 
 TEST_CASE("progress: durations and counts are spelled for people") {
@@ -233,4 +250,50 @@ TEST_CASE("progress: durations and counts are spelled for people") {
   CHECK(count_text(1199882) == "1,199,882");
   CHECK(count_text(std::numeric_limits<int64_t>::max()) == "9,223,372,036,854,775,807");
   CHECK(peak_memory_bytes() > 1000000);
+}
+
+TEST_CASE("run folder: a run that goes on has the lines until then, and what comes after them") {
+  const TemporaryFolder temporary;
+  const auto record = [](int64_t step, double loss, Action action) {
+    return StepRecord{.step = step,
+                      .loss = loss,
+                      .correct_fraction = 0.5,
+                      .learning_rate = 1e-3,
+                      .action = action,
+                      .skipped = std::isfinite(loss) ? 0 : 1};
+  };
+  {
+    RunFolder folder(temporary.path(), false);
+    folder.add_steps({record(0, 2.5, Action::kSnapshot), record(1, kNan, Action::kNone),
+                      record(2, 2.25, Action::kRollback)},
+                     4);
+    folder.add_evaluation(evaluation_of("validation"), 3, 0.75);
+    folder.add_steps({record(3, 2, Action::kNone)}, 4);
+    folder.add_evaluation(evaluation_of("validation"), 4, 1);
+  }
+  const fs::path metrics = temporary.path() / "metrics.jsonl";
+  const std::string whole = read_file(metrics);
+  const RunHistory history = cut_metrics(metrics, 3);
+  REQUIRE(history.records.size() == 3);
+  CHECK(history.records[0].loss == 2.5);
+  CHECK(history.records[0].action == Action::kSnapshot);
+  CHECK(std::isnan(history.records[1].loss));
+  CHECK(history.records[1].skipped == 1);
+  CHECK(history.records[2].action == Action::kRollback);
+  CHECK(history.records[2].learning_rate == 1e-3);
+  REQUIRE(history.evaluations.size() == 1);
+  CHECK(history.evaluations[0].first.accuracy == 0.925);
+  CHECK(history.evaluations[0].second == 3);
+  const std::string kept = read_file(metrics);
+  CHECK(whole.starts_with(kept));
+  CHECK(lines_of(metrics).size() == 4);
+
+  RunFolder folder(temporary.path(), history);
+  CHECK(folder.training_seconds() == history.step_seconds.back());
+  folder.add_steps({record(3, 2, Action::kNone)}, 4);
+  CHECK(read_file(metrics).starts_with(kept));
+  CHECK(lines_of(metrics).size() == 5);
+  CHECK(lines_of(metrics).back().at("seconds") > history.step_seconds.back());
+  CHECK(contains(error_of([&] { cut_metrics(metrics, 9); }),
+                 "holds 4 of the first steps, expected 9"));
 }
