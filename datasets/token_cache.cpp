@@ -8,8 +8,8 @@
 #include <type_traits>
 #include <utility>
 
-#include "framework/checksum.h"
 #include "datasets/tokenizer.h"
+#include "framework/checksum.h"
 #include "framework/write_file.h"
 #include "kernels/error.h"
 

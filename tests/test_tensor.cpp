@@ -138,3 +138,32 @@ TEST_CASE("device value: a struct goes there and back") {
   CHECK(copy.step == 4);
   CHECK(copy.loss == 0.5);
 }
+
+TEST_CASE("allocator: a large request takes a free block of up to four times its size") {
+  if (allocator_is_passthrough()) return;
+  const Stream own;
+  Allocator& memory = allocator(own.device());
+  constexpr int64_t kMiB = 1 << 20;
+  const auto system_allocations = [&] { return memory.counters().system_allocations; };
+  void* block = memory.allocate(8 * kMiB, own.handle());
+  memory.free(block, 8 * kMiB, own.handle());
+  const int64_t before = system_allocations();
+  void* smaller = memory.allocate(2 * kMiB, own.handle());
+  CHECK(smaller == block);
+  CHECK(system_allocations() == before);
+  // The whole block comes back.
+  const int64_t cached = memory.counters().cached_bytes;
+  memory.free(smaller, 2 * kMiB, own.handle());
+  CHECK(memory.counters().cached_bytes == cached + 8 * kMiB);
+  CHECK(memory.allocate(8 * kMiB, own.handle()) == block);
+  memory.free(block, 8 * kMiB, own.handle());
+  // Neither for less than a quarter, nor for small requests.
+  void* quarter = memory.allocate(2 * kMiB - kMiB / 2, own.handle());
+  CHECK(quarter != block);
+  memory.free(quarter, 2 * kMiB - kMiB / 2, own.handle());
+  void* sixteenth = memory.allocate(16 * 1024, own.handle());
+  memory.free(sixteenth, 16 * 1024, own.handle());
+  void* small = memory.allocate(8 * 1024, own.handle());
+  CHECK(small != sixteenth);
+  memory.free(small, 8 * 1024, own.handle());
+}
