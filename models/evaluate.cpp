@@ -1,6 +1,5 @@
 // Scores a saved model on a set.
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <iostream>
@@ -8,6 +7,7 @@
 
 #include "framework/progress.h"
 #include "kernels/cpu/parallel.h"
+#include "models/command_line.h"
 #include "models/run_config.h"
 #include "models/saved_model.h"
 #include "models/terminal.h"
@@ -34,8 +34,7 @@ Options parse(int argc, char** argv) {
   app.add_option("--data", options.data,
                  "folder with the data set (default: what comes with the program)");
   app.add_option("--dataset", options.dataset,
-                 "where the model reads several kinds (default: that of its training, or, with "
-                 "--data alone, the one in the folder)");
+                 "where the model reads several kinds (default: that of its training)");
   app.add_option("--part", options.part, "training or test")->capture_default_str();
   app.add_option("--limit", options.limit, "score only so many samples (default: all)");
   app.add_option("--batch-size", options.batch_size, "samples a step")->capture_default_str();
@@ -44,15 +43,7 @@ Options parse(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--threads", options.threads, "CPU threads (default: one per core)");
   app.add_flag("--json", options.json, "print one JSON line and nothing else");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::CallForHelp&) {
-    std::cout << app.help();
-    std::exit(0);
-  } catch (const CLI::ParseError& error) {
-    const std::string text = error.what();
-    throw Error(str(text.substr(0, text.find('\n')), " (--help lists the flags)"));
-  }
+  parse_command_line(app, argc, argv);
   const auto require = [](const char* flag, auto value, bool good, const char* expected) {
     if (!good) throw Error(str(flag, " is ", value, ", expected ", expected));
   };

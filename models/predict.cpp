@@ -1,6 +1,5 @@
 // Classifies texts from standard input, or image files.
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -8,6 +7,7 @@
 #include <numeric>
 
 #include "kernels/cpu/parallel.h"
+#include "models/command_line.h"
 #include "models/run_config.h"
 #include "models/saved_model.h"
 #include "models/terminal.h"
@@ -32,15 +32,7 @@ Options parse(int argc, char** argv) {
   app.add_option("--top", options.top, "so many of the likeliest classes")->capture_default_str();
   app.add_option("--device", options.device, "cpu, cuda or cuda:INDEX")->capture_default_str();
   app.add_flag("--json", options.json, "print a JSON line for each input");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::CallForHelp&) {
-    std::cout << app.help();
-    std::exit(0);
-  } catch (const CLI::ParseError& error) {
-    const std::string text = error.what();
-    throw Error(str(text.substr(0, text.find('\n')), " (--help lists the flags)"));
-  }
+  parse_command_line(app, argc, argv);
   if (options.top < 1) throw Error(str("--top is ", options.top, ", expected at least 1"));
   return options;
 }

@@ -28,7 +28,6 @@ void Recorder::remember(const std::vector<StepRecord>& records, int64_t steps_pe
     ++steps;
     skipped += record.skipped;
     rollbacks += record.action == Action::kRollback ? 1 : 0;
-    rate = record.learning_rate;
     highest_rate = std::max(highest_rate, record.learning_rate);
     if (record.step % steps_per_epoch == 0) epoch_loss = epoch_steps = 0;
     if (!std::isfinite(record.loss)) continue;

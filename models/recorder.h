@@ -32,7 +32,7 @@ class Recorder : public TrainingObserver {
   void recall(const RunHistory& history, int64_t steps_per_epoch);
 
   int64_t steps = 0, skipped = 0, rollbacks = 0;
-  double rate = 0, highest_rate = 0;
+  double highest_rate = 0;
   double epoch_loss = 0, epoch_steps = 0;  // of the epoch in progress
   Evaluation validation;                   // the newest
   Evaluation best;                         // the most accurate; of equals the one of least loss

@@ -1,6 +1,5 @@
 #include "models/run_options.h"
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
@@ -8,7 +7,7 @@
 #include <thread>
 
 #include "framework/precision.h"
-#include "kernels/error.h"
+#include "models/command_line.h"
 #include "schedulers/schedules.h"
 
 namespace flyball {
@@ -239,9 +238,6 @@ void check_resume(const CLI::App& app) {
   }
 }
 
-// One line: CLI11 reports some errors over several.
-std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
-
 }  // namespace
 
 RunOptions parse_run_options(const BinaryDescription& binary, int argc, char** argv) {
@@ -255,29 +251,22 @@ RunOptions parse_run_options(const BinaryDescription& binary, int argc, char** a
   add_flags(app, options, preset);
   add_model_flags(app, binary, options);
   app.footer(preset_help(binary.presets) + "Schedules:\n" + schedule_help());
-  try {
-    app.parse(argc, argv);
-    if (!preset.empty()) {
-      const auto found =
-          std::find_if(binary.presets.begin(), binary.presets.end(),
-                       [&](const Preset& candidate) { return candidate.name == preset; });
-      if (found == binary.presets.end()) {
-        std::vector<std::string> names;
-        for (const Preset& candidate : binary.presets) names.push_back(candidate.name);
-        require_one_of("--preset", preset, names);
-      }
-      // The preset's flags first, so that the given ones win; CLI11 takes them last to first.
-      std::vector<std::string> flags(found->flags);
-      flags.insert(flags.end(), argv + 1, argv + argc);
-      std::reverse(flags.begin(), flags.end());
-      app.clear();
-      app.parse(flags);
+  parse_command_line(app, argc, argv);
+  if (!preset.empty()) {
+    const auto found =
+        std::find_if(binary.presets.begin(), binary.presets.end(),
+                     [&](const Preset& candidate) { return candidate.name == preset; });
+    if (found == binary.presets.end()) {
+      std::vector<std::string> names;
+      for (const Preset& candidate : binary.presets) names.push_back(candidate.name);
+      require_one_of("--preset", preset, names);
     }
-  } catch (const CLI::CallForHelp&) {
-    std::cout << app.help();
-    std::exit(0);
-  } catch (const CLI::ParseError& error) {
-    throw Error(str(first_line(error.what()), " (--help lists the flags)"));
+    // The preset's flags first, so that the given ones win; CLI11 takes them last to first.
+    std::vector<std::string> flags(found->flags);
+    flags.insert(flags.end(), argv + 1, argv + argc);
+    std::reverse(flags.begin(), flags.end());
+    app.clear();
+    parse_command_line(app, flags);
   }
   check(options, binary);
   if (!options.resume.empty()) check_resume(app);

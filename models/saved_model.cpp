@@ -61,7 +61,10 @@ Score score(const Stream& stream, const SavedModel& saved, DataLoader& loader,
   const size_t classes = saved.task->classes().size();
   score.confusion.assign(classes, std::vector<int64_t>(classes, 0));
   for (size_t b = 0; b < all_logits.size(); ++b) {
-    const std::vector<float> logits = all_logits[b].to_host<float>(stream);
+    const Tensor& given_logits = all_logits[b];  // bf16 with --precision bf16
+    const std::vector<float> logits =
+        (given_logits.dtype() == DType::f32 ? given_logits : given_logits.cast(stream, DType::f32))
+            .to_host<float>(stream);
     for (size_t i = 0; i < all_labels[b].size(); ++i) {
       const int64_t given = answer(logits.data() + i * classes, static_cast<int64_t>(classes));
       ++score.confusion[static_cast<size_t>(all_labels[b][i])][static_cast<size_t>(given)];

@@ -1,23 +1,12 @@
 #!/usr/bin/env bash
 # compare_schedules from its command line: a grid, its files, being killed and going on, failing runs, bad input, a full disk.
 # Usage: test_compare.sh FOLDER_OF_THE_BINARIES
-set -uo pipefail
-bin=$(cd "$1" && pwd)
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+. "$(dirname "$0")/command_line.sh"
 export TMPDIR=$work/tmp # what a killed process leaves there goes too
 mkdir "$TMPDIR"
 cd "$work" || exit 1
 
-checks=0
-failures=0
-case=
-fail() {
-  failures=$((failures + 1))
-  echo "FAILED: $case: $*"
-  sed 's/^/  out| /' "$work/out" | tail -n 5
-  sed 's/^/  err| /' "$work/err" | tail -n 5
-}
+# compare_schedules is the program of every command line here.
 call() { # EXPECTED_CODE FLAG ...
   case="${*:2}"
   checks=$((checks + 1))
@@ -25,8 +14,6 @@ call() { # EXPECTED_CODE FLAG ...
   local code=$?
   [ $code = "$1" ] || fail "exit code $code, expected $1"
 }
-says() { grep -qF -- "$1" "$2" || fail "$(basename "$2") lacks: $1"; }
-same() { [ "$1" = "$2" ] || fail "$3: '$1', expected '$2'"; }
 refuse() { # FRAGMENT FLAG ...
   call 2 "${@:2}"
   same "$(wc -l <"$work/err")" 1 "lines on standard error"
@@ -254,4 +241,4 @@ says "4 runs, " err
 call 0 --help
 says "paper: the full experiment" out
 
-if [ $failures = 0 ]; then echo "compare: all $checks command lines behaved"; else echo "compare: $failures checks failed"; exit 1; fi
+finish compare

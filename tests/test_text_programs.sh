@@ -69,13 +69,12 @@ cmp -s "$work/imdb/model.safetensors" "$work/cached/model.safetensors" || fail "
 printf x | dd of="$data/imdb-train.tokens" bs=1 seek=400 conv=notrunc status=none
 call 0 $model "${small[@]}" --data "$data" --out "$work/repaired" --json # a damaged cache is rebuilt
 cmp -s "$work/imdb/model.safetensors" "$work/repaired/model.safetensors" || fail "a damaged cache gave other weights"
-if [ "$(id -u)" -ne 0 ]; then
-  rm "$data"/*.tokens
-  chmod a-w "$data"
-  call 0 $model "${small[@]}" --data "$data" --out "$work/read-only" --json
-  says "note: cannot write $data/imdb-train.tokens" "$work/err"
-  chmod u+w "$data"
-fi
+rm "$data"/*.tokens
+mkdir "$data/imdb-train.tokens" # in the cache's place
+call 0 $model "${small[@]}" --data "$data" --out "$work/uncached" --json
+says "note: cannot write $data/imdb-train.tokens" "$work/err"
+cmp -s "$work/imdb/model.safetensors" "$work/uncached/model.safetensors" || fail "no cache gave other weights"
+rmdir "$data/imdb-train.tokens"
 
 # Evaluate.
 call 0 evaluate --checkpoint "$work/imdb" --data "$data" --json

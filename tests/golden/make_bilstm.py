@@ -4,17 +4,12 @@
 README.md beside this file defines every number.  `make_bilstm.py` writes bilstm.json beside itself;
 `make_bilstm.py --check` computes again, with --threads N, and prints how far the file is away.
 """
-import argparse
 import json
-import os
 from pathlib import Path
 
-arguments = argparse.ArgumentParser(description=__doc__)
-arguments.add_argument("--check", action="store_true", help="compare with the file, write nothing")
-arguments.add_argument("--threads", type=int, default=1)
-arguments = arguments.parse_args()
-for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ[variable] = str(arguments.threads)  # read when the libraries are loaded
+from flags import parse
+
+arguments = parse(__doc__)
 
 import numpy as np
 import torch
