@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A binary with a CUDA half where the device is missing, has another index, or is too small: one line, exit code 2, nothing left
-# behind. Usage: test_bad_device.sh FOLDER_OF_THE_BINARIES [RUNTIME_OF_THE_SIMULATED_GPU]
+# behind; and where it is there, a run that goes on. Usage: test_bad_device.sh FOLDER_OF_THE_BINARIES [RUNTIME_OF_THE_SIMULATED_GPU]
 set -uo pipefail
 bin=$(cd "$1" && pwd)
 simulated=${2-}
@@ -54,6 +54,17 @@ if ! "${with[@]}" "$model" "${small[@]}" --device cuda --out device >out 2>err; 
 else
   refuse "device 'cuda:64': expected an index below [0-9]+" "${with[@]}" "$model" "${small[@]}" --out none --device cuda:64
   [ ! -e none ] || fail "left a run folder behind"
+
+  # A run that goes on from an earlier checkpoint, its data in the device's memory or brought there.
+  for residence in host device; do
+    call 0 "${with[@]}" "$model" "${small[@]}" --epochs 3 --save-every 3 --augment flip-rotate --device cuda --residence $residence --out whole-$residence
+    cp -r whole-$residence half
+    newest=$(ls half/checkpoints | sort -t- -k2 -n | tail -n 1)
+    rm "half/checkpoints/$newest" half/summary.json half/model.safetensors
+    call 0 "${with[@]}" "$model" --resume half --json
+    cmp -s whole-$residence/model.safetensors half/model.safetensors || fail "$residence: other weights than the undisturbed run's"
+    rm -r half
+  done
 fi
 
 # 8 MB hold the parameters, not the batch; the same folder serves the next run.
