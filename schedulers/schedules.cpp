@@ -205,6 +205,10 @@ Schedule adaptive() {
         "watches loss + this * share of wrong answers"},
        {"growth_factor", &R::growth, kAtLeastOneFactor, "of one growth"},
        {"growth_limit", &R::growth_limit, kAtLeastOneFactor, "most multiples of the peak"},
+       {"fall_limit", &R::fall_limit, kAtLeastOneFactor,
+        "the same where the loss falls, in short runs"},
+       {"reference_steps", &R::reference_steps, OptionRange{0, 1e9},
+        "run length whose amplitude is the peak"},
        {"growth_until", &R::growth_until, OptionRange{0, 1}, "share of the run that may grow"},
        {"cut", &R::cut, OptionRange{0, 1, true, false}, "factor on a rise or a plateau"},
        {"guard_slack", &R::guard_slack, kPositive, "multiplies the rise that is allowed"},
@@ -214,9 +218,13 @@ Schedule adaptive() {
        {"window", &R::window, kCount, "steps of evidence; 0: from the run's length"},
        {"max_rate", &R::max_rate, OptionRange{0, 1, true, false}, "highest rate"}},
       [](const R& settings, double rate, const ScheduleOptions& options, const std::string& where) {
-        for (const char* key : {"growth_factor", "growth_limit", "growth_until"}) {
+        for (const char* key : {"growth_factor", "growth_limit", "fall_limit", "growth_until"}) {
           refuse(settings.grows == 0 && has(options, key), where,
                  str(key, " is for growth=on, and growth is off"));
+        }
+        for (const char* key : {"fall_limit", "reference_steps"}) {
+          refuse(settings.horizon_free != 0 && has(options, key), where,
+                 str(key, " is for horizon_free=off, and horizon_free is on"));
         }
         refuse(settings.guarded == 0 && has(options, "guard_slack"), where,
                "guard_slack is for guards=on, and guards is off");

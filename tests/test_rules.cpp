@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "schedulers/rules/rule.h"
@@ -103,8 +104,9 @@ bool cuts_on_a_slow_rise(const AdaptiveOptions& options) {
   Feed feed(options);
   feed.fall(100);
   for (int i = 0; i < 200; ++i) feed.step(1 + 0.02 * feed.noise());
+  const double before = feed.rule.amplitude;
   for (int i = 0; i < 40; ++i) feed.step(1 + 0.04 * i + 0.02 * feed.noise());
-  return feed.rollbacks == 0 && feed.rule.cuts >= 1 && feed.rule.amplitude <= 0.5 * feed.rule.peak;
+  return feed.rollbacks == 0 && feed.rule.cuts >= 1 && feed.rule.amplitude <= 0.5 * before;
 }
 
 bool retreats_from_a_high_start(const AdaptiveOptions& options) {
@@ -129,6 +131,42 @@ bool grows_on_evidence(const AdaptiveOptions& options) {
     feed.signals.step += 1;
   }
   return feed.rule.growths >= 3 && feed.rule.amplitude > 1.9 * before;
+}
+
+// The cosine is slightly negative, so only the fall of the loss speaks for growth. The target of a
+// run of 400 steps is sqrt(2500 / 400) = 2.5 times the peak.
+bool grows_on_a_fall(const AdaptiveOptions& options) {
+  double falling = 0, steady = 0;
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    Feed falls(options, 400, seed), stays(options, 400, seed);
+    for (int i = 0; i < 300; ++i) {
+      falls.step(2 * std::exp(-i / 150.0) * (1 + 0.05 * falls.noise()));
+      stays.step(1 + 0.02 * stays.noise());
+    }
+    if (falls.rule.amplitude > 2.5000001 * falls.rule.peak) return false;
+    falling += falls.rule.growths / 20.0;
+    steady += stays.rule.growths / 20.0;
+  }
+  return falling > 2 && steady < 0.5;
+}
+
+bool starts_lower_in_a_long_run(const AdaptiveOptions& options) {
+  for (const auto& [total, share] : {std::pair{2500, 1.0}, {10000, 0.5}, {250000, 0.1}}) {
+    Feed feed(options, total);
+    while (feed.rule.phase != Phase::kRun) feed.fall(1);
+    if (std::abs(feed.rule.amplitude / feed.rule.peak - share) > 1e-12) return false;
+  }
+  return true;
+}
+
+// Twenty losses at 1.8 times the level, too few to roll back: coming down is not a fall.
+bool grows_not_after_a_rise(const AdaptiveOptions& options) {
+  Feed feed(options);
+  for (int i = 0; i < 300; ++i) feed.step(1 + 0.02 * feed.noise());
+  const double before = feed.rule.amplitude;
+  for (int i = 0; i < 20; ++i) feed.step(1.8 + 0.02 * feed.noise());
+  for (int i = 0; i < 200; ++i) feed.step(1 + 0.02 * feed.noise());
+  return feed.rule.cuts > 0 && feed.rule.amplitude <= 0.5 * before;
 }
 
 // Any signals at all: the rate stays in [0, max_rate].
@@ -187,28 +225,6 @@ bool comes_close(const Sweep& sweep, double hint, const AdaptiveOptions& options
 
 }  // namespace
 
-TEST_CASE("constant: the rate never changes") {
-  ConstantRule rule{0.02};
-  StepSignals signals;
-  signals.loss = kNan;
-  CHECK(rule.first_rate() == 0.02);
-  CHECK(rule.update(signals).rate == 0.02);
-  CHECK(rule.update(signals).action == Action::kNone);
-}
-
-TEST_CASE("linear: falls to zero at the end of the run, constant without an end") {
-  const LinearRule rule{0.5};
-  StepSignals signals;
-  signals.total_steps = 8;
-  CHECK(rule.first_rate() == 0.5);
-  for (signals.step = 0; signals.step < 12; ++signals.step) {
-    CHECK(rule.update(signals).rate ==
-          std::max(0.0, 0.5 * (1 - static_cast<double>(signals.step + 1) / 8)));
-  }
-  signals.total_steps = 0;
-  CHECK(rule.update(signals).rate == 0.5);
-}
-
 TEST_CASE("adaptive: noise around a falling loss neither cuts nor rolls back") {
   CHECK(keeps_its_rate_in_noise({}));
   CHECK_FALSE(keeps_its_rate_in_noise(changed([](auto& o) { o.guard_slack = 0.02; })));
@@ -260,6 +276,24 @@ TEST_CASE("adaptive: grows while the cosine is significantly positive") {
   CHECK(grows_on_evidence({}));
   CHECK_FALSE(grows_on_evidence(changed([](auto& o) { o.growth = 1; })));
   CHECK_FALSE(grows_on_evidence(changed([](auto& o) { o.growth_until = 0; })));
+}
+
+TEST_CASE("adaptive: in short runs, grows while the loss falls significantly, up to its target") {
+  CHECK(grows_on_a_fall({}));
+  CHECK_FALSE(grows_on_a_fall(changed([](auto& o) { o.fall_limit = 1; })));
+  CHECK_FALSE(grows_on_a_fall(changed([](auto& o) { o.grows = 0; })));
+  CHECK_FALSE(grows_on_a_fall(changed([](auto& o) { o.reference_steps = 0; })));
+  CHECK_FALSE(grows_on_a_fall(changed([](auto& o) { o.reference_steps = 3600; })));
+}
+
+TEST_CASE("adaptive: the longer the run, the lower it starts") {
+  CHECK(starts_lower_in_a_long_run({}));
+  CHECK_FALSE(starts_lower_in_a_long_run(changed([](auto& o) { o.reference_steps = 0; })));
+}
+
+TEST_CASE("adaptive: coming down from a rise of the loss is no reason to grow") {
+  CHECK(grows_not_after_a_rise({}));
+  CHECK_FALSE(grows_not_after_a_rise(changed([](auto& o) { o.guard_slack = 1e30; })));
 }
 
 TEST_CASE("adaptive: the rate is never negative and never above its limit") {

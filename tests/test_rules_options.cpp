@@ -108,6 +108,8 @@ TEST_CASE("options: contradictions are refused") {
       {"hypergradient", {{"min_lr", "0.5"}}},
       {"hypergradient", {{"max_lr", "0.01"}}},
       {"adaptive", {{"growth", "off"}, {"growth_factor", "2"}}},
+      {"adaptive", {{"growth", "off"}, {"fall_limit", "2"}}},
+      {"adaptive", {{"horizon_free", "on"}, {"reference_steps", "2"}}},
       {"adaptive", {{"guards", "off"}, {"guard_slack", "2"}}},
       {"linear", {{"warmup_start", "0.1"}}}};
   for (const auto& contradiction : contradictions) {

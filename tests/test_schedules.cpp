@@ -78,6 +78,28 @@ StepSignals run_of_400_steps() {
 
 }  // namespace
 
+TEST_CASE("constant: the rate never changes") {
+  ConstantRule rule{0.02};
+  StepSignals signals;
+  signals.loss = std::numeric_limits<double>::quiet_NaN();
+  CHECK(rule.first_rate() == 0.02);
+  CHECK(rule.update(signals).rate == 0.02);
+  CHECK(rule.update(signals).action == Action::kNone);
+}
+
+TEST_CASE("linear: falls to zero at the end of the run, constant without an end") {
+  const LinearRule rule{0.5};
+  StepSignals signals;
+  signals.total_steps = 8;
+  CHECK(rule.first_rate() == 0.5);
+  for (signals.step = 0; signals.step < 12; ++signals.step) {
+    CHECK(rule.update(signals).rate ==
+          std::max(0.0, 0.5 * (1 - static_cast<double>(signals.step + 1) / 8)));
+  }
+  signals.total_steps = 0;
+  CHECK(rule.update(signals).rate == 0.5);
+}
+
 TEST_CASE("schedules: give the rates that other implementations recorded") {
   std::vector<std::string> names;
   for (const Json& run : recorded()["runs"]) {

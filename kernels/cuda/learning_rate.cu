@@ -10,7 +10,7 @@ namespace {
 
 // registers: <= 72
 template <class T>
-__global__ void __launch_bounds__(kArenaThreads) learning_rate_kernel(StepFeedback<T> f) {
+__global__ void __launch_bounds__(kArenaThreads, 1) learning_rate_kernel(StepFeedback<T> f) {
   __shared__ double totals[kKinds];
   const bool known = f.partial_sums != nullptr;
   put_totals(f.partial_sums, f.chunks, known && course_of(f) == StepCourse::update, totals);

@@ -17,8 +17,9 @@ namespace flyball::adaptive {
 // loss rises. That fixes the peak.
 //
 // Run: rate = amplitude * (1 - f), f: share of the steps after the probe that is done; without a
-// horizon the amplitude alone. It grows while the cosine is significantly positive and is cut when
-// the loss rises, without a horizon also when the loss stays.
+// horizon the amplitude alone. It grows early in the run, while the cosine is significantly
+// positive or the loss falls significantly, and is cut when the loss rises, without a horizon also
+// when the loss stays.
 //
 // Guard: an exploding loss, or several in a row that are not finite, go back to the snapshot with a
 // fifth of the rate.
@@ -36,10 +37,10 @@ struct AdaptiveRule {
   double highest_cosine = 0;
   LossStatistics loss;
   CosineStatistics cosine;
-  WindowStatistics growth_window;   // cosines
-  WindowStatistics plateau_window;  // losses
+  WindowStatistics growth_window;  // cosines
+  WindowStatistics loss_window;    // losses
   double spared_amplitude = 0;  // what to return to if one batch exploded and not the run; 0: none
-  double previous_mean = 0, previous_variance = 0;  // of the plateau window before
+  double previous_mean = 0, previous_variance = 0;  // of the loss window before
 
   int64_t steps = 0;    // updates since the first finite loss; 0 at that one
   int64_t horizon = 0;  // steps from there to the end of the run; 0: unknown
@@ -55,13 +56,13 @@ struct AdaptiveRule {
   int32_t settling = 0;      // steps until the guard works again
   int32_t cooldown = 0;      // steps until the next cut
   int32_t abandoned = 0;     // losses to come from weights that a rollback throws away
-  int32_t flat_windows = 0;  // plateau windows in a row without a significant fall
+  int32_t flat_windows = 0;  // loss windows in a row without a significant fall
   int32_t has_previous_window = 0;
   int32_t has_snapshot = 0;
   int32_t wants_snapshot = 0;                    // a snapshot is due at the next finite loss
   int32_t growths = 0, cuts = 0, rollbacks = 0;  // how often
   int32_t has_new_snapshot = 0;                  // one was taken since the last explosion
-  int32_t reserved = 0;
+  int32_t unsettled_windows = 0;  // loss windows to come whose fall may be the end of a rise
 
   FLYBALL_HOST_DEVICE double first_rate() const { return rate; }
 
@@ -159,7 +160,9 @@ struct AdaptiveRule {
       if (options.grows != 0 && action != Action::kRollback) grow(c);
       if (options.guarded != 0 && action != Action::kRollback) cut_on_rise();
     }
-    if (phase == Phase::kRun && horizon == 0 && usable) cut_on_plateau(single);
+    if (phase == Phase::kRun && usable && (horizon == 0 || steps > probe_end)) {
+      compare_windows(single);
+    }
     return action;
   }
 
@@ -200,7 +203,7 @@ struct AdaptiveRule {
 
   FLYBALL_HOST_DEVICE void end_probe(double factor) {
     peak = smaller(rate * factor, options.max_rate);
-    amplitude = peak;
+    amplitude = smaller(peak, target());
     phase = Phase::kRun;
     probe_end = steps;
     bad_in_a_row = 0;
@@ -233,6 +236,7 @@ struct AdaptiveRule {
       cooldown = static_cast<int32_t>(window);
       snapshot_age = 0;
       loss.restart_fast();
+      unsettled_windows = kUnsettledWindows;
       return Action::kRollback;
     }
     if (!usable) return Action::kNone;
@@ -267,9 +271,9 @@ struct AdaptiveRule {
            static_cast<double>(remaining > 1 ? remaining : 1);
   }
 
-  // Grows on evidence only: mean cosine > 2 standard errors over half a window to two windows.
+  // Grows on evidence only: a mean cosine > 2 standard errors over half a window to two windows.
   FLYBALL_HOST_DEVICE void grow(double c) {
-    if (horizon > 0 && share_done() >= options.growth_until) return;
+    if (!may_grow()) return;
     growth_window.observe(c);
     if (growth_window.count < window / 2) return;
     const double variance = larger(kCosineVarianceMin, growth_window.variance());
@@ -295,27 +299,53 @@ struct AdaptiveRule {
     amplitude *= options.cut;
     cuts += 1;
     cooldown = static_cast<int32_t>(window);
+    unsettled_windows = kUnsettledWindows;
   }
 
-  // Without a horizon: cuts when a window's mean loss is not significantly below that of the window
-  // before, twice in a row: previous mean - mean <= sqrt((variance + previous variance) / window).
-  FLYBALL_HOST_DEVICE void cut_on_plateau(double single) {
-    plateau_window.observe(single);
-    if (plateau_window.count < window) return;
-    const double mean = plateau_window.mean(), variance = larger(0, plateau_window.variance());
+  // fall = previous mean - mean of the loss over a window, its error = sqrt((variance + previous
+  // variance) / window). Grows where the fall is above two errors. Without a horizon: cuts where it
+  // is not above one, twice in a row.
+  FLYBALL_HOST_DEVICE void compare_windows(double single) {
+    loss_window.observe(single);
+    if (loss_window.count < window) return;
+    const double mean = loss_window.mean(), variance = larger(0, loss_window.variance());
     const double error = square_root((variance + previous_variance) / static_cast<double>(window));
     if (has_previous_window) {
-      flat_windows = previous_mean - mean <= kPlateauDeviations * error ? flat_windows + 1 : 0;
+      const double fall = previous_mean - mean;
+      const bool falls = fall > kFallDeviations * error && unsettled_windows == 0;
+      if (falls && options.grows != 0 && may_grow() && target() > peak) {
+        grow_to(smaller(target(), options.max_rate));
+      }
+      if (horizon == 0) flat_windows = fall <= kPlateauDeviations * error ? flat_windows + 1 : 0;
     }
     if (flat_windows >= kPlateauWindows) {
       amplitude *= options.cut;
       cuts += 1;
       flat_windows = 0;
     }
+    if (unsettled_windows > 0) unsettled_windows -= 1;
     previous_mean = mean;
     previous_variance = variance;
     has_previous_window = 1;
-    plateau_window.clear();
+    loss_window.clear();
+  }
+
+  // The amplitude for a run of this length, peak * sqrt(reference_steps / T), at most fall_limit
+  // times the peak.
+  FLYBALL_HOST_DEVICE double target() const {
+    if (horizon == 0 || options.reference_steps <= 0) return peak;
+    const double share = options.reference_steps / static_cast<double>(horizon);
+    return peak * smaller(square_root(share), options.fall_limit);
+  }
+
+  FLYBALL_HOST_DEVICE bool may_grow() const {
+    return horizon == 0 || share_done() < options.growth_until;
+  }
+
+  FLYBALL_HOST_DEVICE void grow_to(double limit) {
+    if (amplitude >= limit) return;
+    amplitude = smaller(amplitude * options.growth, limit);
+    growths += 1;
   }
 
   FLYBALL_HOST_DEVICE void anneal() {

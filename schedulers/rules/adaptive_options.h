@@ -14,15 +14,17 @@ struct AdaptiveOptions {
   double curvature_share = 0.5;  // the probe ends where the cosine is below this share of its peak
   double overshoot = 1.4;        // amplitude / rate at the end of a probe without an explosion
   double retreat = 0.2;          // factor on the rate after an explosion
-  double growth = 1.25;          // factor where the cosine is significantly positive
-  double growth_limit = 8;       // growth stops at this multiple of the probe's peak
-  double growth_until = 0.35;    // growth stops after this share of the run
-  double cut = 0.5;              // factor where the loss rises, or stays (unknown horizon)
-  double guard_slack = 1;        // multiplies the rise of the loss that guard and cut allow
-  double accuracy_weight = 0;    // watches loss + accuracy_weight * (1 - share of right answers)
-  int32_t probe_limit = 120;     // most steps a probe takes
-  int32_t window = 0;            // steps of evidence for growth, cuts, plateaus; 0: from the run
-  int32_t bad_losses = 3;        // non-finite losses in a row that make a rollback
+  double growth = 1.25;          // factor where cosine or fall of the loss is significant
+  double growth_limit = 8;       // growth stops at this multiple of the probe's peak ...
+  double fall_limit = 3;         // ... and on a falling loss at this one; 1: the cosine alone grows
+  double reference_steps = 2500;    // length of a run whose amplitude is the peak; 0: of every run
+  double growth_until = 0.35;       // growth stops after this share of the run
+  double cut = 0.5;                 // factor where the loss rises, or stays (unknown horizon)
+  double guard_slack = 1;           // multiplies the rise of the loss that guard and cut allow
+  double accuracy_weight = 0;       // watches loss + accuracy_weight * (1 - share of right answers)
+  int32_t probe_limit = 120;        // most steps a probe takes
+  int32_t window = 0;               // steps of evidence for growth, cuts, plateaus; 0: from the run
+  int32_t bad_losses = 3;           // non-finite losses in a row that make a rollback
   int32_t bad_losses_in_probe = 3;  // the same in the probe, which then ends
   int32_t ramp_delay = 0;           // steps before the ramp starts to rise
   int32_t rollback_lag = 1;         // losses after the decision that come from abandoned weights
@@ -32,7 +34,7 @@ struct AdaptiveOptions {
   int32_t reserved = 0;
 };
 
-static_assert(sizeof(AdaptiveOptions) == 13 * sizeof(double) + 10 * sizeof(int32_t), "no padding");
+static_assert(sizeof(AdaptiveOptions) == 15 * sizeof(double) + 10 * sizeof(int32_t), "no padding");
 
 inline constexpr double kRampFactor = 1.122018454301963435591;  // 10^(1/20): 20 steps a decade
 
@@ -76,8 +78,10 @@ inline constexpr int64_t kGrowthWindowsMax = 2;      // windows after which evid
 inline constexpr double kCutRiseOfFirst = 0.05;      // share of the first loss
 inline constexpr double kCutRiseOfSlow = 0.25;       // share of the slow mean
 inline constexpr double kCutRiseDeviations = 4;      // deviations of the fast mean
-inline constexpr double kPlateauDeviations = 1;      // a fall of fewer standard errors is none ...
-inline constexpr int32_t kPlateauWindows = 2;        // ... and so many windows without one are cut
+inline constexpr double kFallDeviations = 2;     // standard errors that a fall is significant at
+inline constexpr int32_t kUnsettledWindows = 3;  // no growth on a fall after a cut or rollback
+inline constexpr double kPlateauDeviations = 1;  // a fall of fewer standard errors is none ...
+inline constexpr int32_t kPlateauWindows = 2;    // ... and so many windows without one are cut
 
 enum class Phase : int32_t { kWaiting = 0, kProbe = 1, kRun = 2 };
 
