@@ -13,6 +13,7 @@
 
 #include "bench/ceilings.h"
 #include "bench/measure.h"
+#include "bench/peers/peers.h"
 #include "kernels/cpu/backend.h"
 #include "kernels/cpu/parallel.h"
 #include "tests/op_checks.h"
@@ -29,10 +30,26 @@ struct Options {
   double seconds = 0.5;
 };
 
+struct PeerRow {
+  std::string implementation;
+  Comparison times;
+  double relative_error = 0;
+};
+
 struct Row {
   Timing timing;
   double gflops = 0, gbs = 0, floor_us = 0, pct_floor = 0, relative_error = 0;
+  std::vector<PeerRow> peers;
 };
+
+std::string ratio_text(const Comparison& times) {
+  char text[48];
+  std::snprintf(text, sizeof text, "%.2f (%.2f..%.2f)%s", times.ratio, times.low, times.high,
+                times.tie()       ? " tie"
+                : times.ratio < 1 ? " LOSS"
+                                  : "");
+  return text;
+}
 
 std::string commit() {
   std::string text;
@@ -102,6 +119,11 @@ class KernelBench {
     print_row(op, *row);
     if (json_.is_open()) write_json(op, *row);
     if (row->pct_floor > 0) shares_[op.operation].push_back(row->pct_floor);
+    for (const PeerRow& peer : row->peers) {
+      ratios_[op.operation + " / " + peer.implementation].push_back(peer.times.ratio);
+      if (peer.times.ratio >= 1 || peer.times.tie()) continue;
+      losses_.push_back(op.title() + ": " + peer.implementation + " " + ratio_text(peer.times));
+    }
   }
 
   std::string measure_case(const OpCase& op, Row& row) {
@@ -115,7 +137,52 @@ class KernelBench {
     row.gbs = 1e-3 * op.bytes / us;
     row.floor_us = 1e-3 * std::max(op.flops / ceilings_.gflops, op.bytes / ceilings_.gbs);
     row.pct_floor = 100 * row.floor_us / us;
+    if (!wall() && op.arguments)
+      measure_peers(
+          op, [&] { launch(stream_); }, row);
     return "";
+  }
+
+  // Each peer works on operands of its own, and its outputs are checked before it is timed.
+  template <class Ours>
+  void measure_peers(const OpCase& op, Ours&& ours, Row& row) {
+    const Operands operands(stream_, op, DType::f32, kSeed, 0);
+    std::vector<Peer> peers = peers_of(op.arguments(operands));
+    if (peers.empty()) return;
+    const Operands checked(stream_, op, DType::f32, kSeed, 0);
+    op.prepare(checked)(stream_);
+    for (const Peer& peer : peers) {
+      if (peer.implementation == implementation_of(op)) continue;  // ours is that library
+      peer.run();
+      const double error = difference(op, checked, operands, peer.leaves);
+      if (!(error < kPeerError)) {
+        std::printf("%-54s %s: not timed, off by %.0e\n", op.name.c_str(), peer.implementation,
+                    error);
+        continue;
+      }
+      row.peers.push_back({.implementation = peer.implementation,
+                           .times = compare_times(ours, peer.run, options_.seconds, wall()),
+                           .relative_error = error});
+    }
+  }
+
+  // The largest difference of the real outputs, over the largest value of each.
+  static double difference(const OpCase& op, const Operands& wanted, const Operands& got,
+                           const std::vector<std::string>& without) {
+    double worst = 0;
+    for (size_t i = 0; i < op.operands.size(); ++i) {
+      const Operand& operand = op.operands[i];
+      if (operand.role != Role::output) continue;
+      if (std::find(without.begin(), without.end(), operand.name) != without.end()) continue;
+      const std::vector<double> a = wanted.numbers(i), b = got.numbers(i);
+      double largest = 0, off = 0;
+      for (size_t j = 0; j < a.size(); ++j) {
+        largest = std::max(largest, std::abs(a[j]));
+        if (!(std::abs(a[j] - b[j]) <= off)) off = std::abs(a[j] - b[j]);  // NaN stays
+      }
+      if (!(off <= worst * largest)) worst = off / largest;
+    }
+    return worst;
   }
 
   // Against the kernel in f64, which the tests check against the naive reference.
@@ -142,6 +209,10 @@ class KernelBench {
     std::printf("%-54s %11.1f %11.1f %11.1f %8s %7.1f %7.0f %8.0e%s\n", op.name.c_str(),
                 row.timing.median, row.timing.p10, row.timing.p90, flops, row.gbs, row.pct_floor,
                 row.relative_error, op.checked_as.empty() ? "" : (" of " + op.checked_as).c_str());
+    for (const PeerRow& peer : row.peers) {
+      std::printf("%54s %11.1f  peer / ours %s\n", peer.implementation.c_str(), peer.times.other_us,
+                  ratio_text(peer.times).c_str());
+    }
     std::fflush(stdout);
   }
 
@@ -162,21 +233,42 @@ class KernelBench {
                                 {"threads", options_.threads},
                                 {"commit", commit_}};
     if (!op.checked_as.empty()) line["checked_as"] = op.checked_as;
-    json_ << line.dump() << std::endl;
+    if (row.peers.empty()) json_ << line.dump() << std::endl;
+    for (const PeerRow& peer : row.peers) {
+      line["peer"] = "cpu";
+      line["peer_implementation"] = peer.implementation;
+      line["peer_us"] = peer.times.other_us;
+      line["ratio"] = peer.times.ratio;
+      line["ratio_spread"] = {peer.times.low, peer.times.high};
+      line["tie"] = peer.times.tie();
+      line["peer_relative_error"] = peer.relative_error;
+      json_ << line.dump() << std::endl;
+    }
+  }
+
+  using Families = std::map<std::string, std::vector<double>>;
+
+  static void print_families(const char* title, const Families& families) {
+    if (families.empty()) return;
+    std::printf("\ngeometric mean of %s\n", title);
+    for (const auto& [family, values] : families) {
+      double logs = 0;
+      for (const double value : values) logs += std::log(value);
+      std::printf("  %-34s %6.2f  (%zu cases)\n", family.c_str(),
+                  std::exp(logs / static_cast<double>(values.size())), values.size());
+    }
   }
 
   void print_means() const {
-    std::printf("\ngeometric mean of %% floor\n");
-    for (const auto& [family, shares] : shares_) {
-      double logs = 0;
-      for (const double share : shares) logs += std::log(share);
-      std::printf("  %-24s %6.1f  (%zu cases)\n", family.c_str(),
-                  std::exp(logs / static_cast<double>(shares.size())), shares.size());
-    }
+    print_families("% floor", shares_);
+    print_families("peer / ours", ratios_);
+    if (!ratios_.empty()) std::printf("\nlosses: %s\n", losses_.empty() ? "none" : "");
+    for (const std::string& loss : losses_) std::printf("  %s\n", loss.c_str());
     if (failures_ > 0) std::printf("%d cases with wrong results\n", failures_);
   }
 
   static constexpr uint64_t kSeed = 1;
+  static constexpr double kPeerError = 1e-3;  // above it a peer computes something else
 
   Options options_;
   std::vector<OpCase> cases_;
@@ -184,7 +276,8 @@ class KernelBench {
   Stream stream_;
   std::ofstream json_;
   Ceilings ceilings_;
-  std::map<std::string, std::vector<double>> shares_;
+  Families shares_, ratios_;
+  std::vector<std::string> losses_;
   int failures_ = 0;
 };
 

@@ -20,32 +20,69 @@ struct Timing {
   double median = 0, p10 = 0, p90 = 0, least = 0;
 };
 
+inline double quantile(std::vector<double> values, double q) {
+  std::sort(values.begin(), values.end());
+  return values[static_cast<size_t>(std::lround(q * static_cast<double>(values.size() - 1)))];
+}
+
+inline constexpr double kSampleSeconds = 2e-4;
+inline constexpr size_t kLeastSamples = 7;
+
+// Seconds of one call, the mean of `calls`.
+template <class Action>
+double time_of(Action&& action, int calls, bool wall) {
+  const double start = now(wall);
+  for (int i = 0; i < calls; ++i) action();
+  return (now(wall) - start) / calls;
+}
+
+// Warms up for 0.2 * seconds; how many calls take kSampleSeconds.
+template <class Action>
+int calls_of_a_sample(Action&& action, double seconds, bool wall) {
+  double once = time_of(action, 1, wall);
+  const double warm_until = now(true) + 0.2 * seconds;
+  do once = std::min(once, time_of(action, 1, wall));
+  while (now(true) < warm_until);
+  return std::clamp(static_cast<int>(kSampleSeconds / std::max(once, 1e-8)), 1, 10000);
+}
+
 // Calls action for about `seconds` after a warm-up, at least seven times. A sample is one call, or
 // as many as take kSampleSeconds.
 template <class Action>
 Timing measure(Action&& action, double seconds, bool wall) {
-  constexpr double kSampleSeconds = 2e-4;
-  constexpr size_t kLeastSamples = 7;
-  const auto time_of = [&](int calls) {
-    const double start = now(wall);
-    for (int i = 0; i < calls; ++i) action();
-    return (now(wall) - start) / calls;
-  };
-  double once = time_of(1);
-  const double warm_until = now(true) + 0.2 * seconds;
-  do once = std::min(once, time_of(1));
-  while (now(true) < warm_until);
-  const int calls = std::clamp(static_cast<int>(kSampleSeconds / std::max(once, 1e-8)), 1, 10000);
-
+  const int calls = calls_of_a_sample(action, seconds, wall);
   std::vector<double> samples;
   const double end = now(true) + seconds;
-  while (now(true) < end || samples.size() < kLeastSamples) samples.push_back(time_of(calls));
-  std::sort(samples.begin(), samples.end());
-  const auto quantile = [&](double q) {
-    return 1e6 *
-           samples[static_cast<size_t>(std::lround(q * static_cast<double>(samples.size() - 1)))];
-  };
-  return {quantile(0.5), quantile(0.1), quantile(0.9), quantile(0)};
+  while (now(true) < end || samples.size() < kLeastSamples) {
+    samples.push_back(1e6 * time_of(action, calls, wall));
+  }
+  return {quantile(samples, 0.5), quantile(samples, 0.1), quantile(samples, 0.9),
+          quantile(samples, 0)};
+}
+
+// ratio: the median over rounds A B B A of B's time over A's. low, high: the tenth and ninetieth
+// percentile of the ratio of A's own two samples; a ratio between them is a tie.
+struct Comparison {
+  double other_us = 0;  // the median of one call of B
+  double ratio = 0, low = 0, high = 0;
+  bool tie() const { return low <= ratio && ratio <= high; }
+};
+
+// Calls both in turn for about `seconds` after a warm-up, at least seven rounds.
+template <class A, class B>
+Comparison compare_times(A&& a, B&& b, double seconds, bool wall) {
+  const int a_calls = calls_of_a_sample(a, seconds, wall);
+  const int b_calls = calls_of_a_sample(b, seconds, wall);
+  std::vector<double> others, ratios, same;
+  const double end = now(true) + seconds;
+  while (now(true) < end || ratios.size() < kLeastSamples) {
+    const double a1 = time_of(a, a_calls, wall), b1 = time_of(b, b_calls, wall);
+    const double b2 = time_of(b, b_calls, wall), a2 = time_of(a, a_calls, wall);
+    others.push_back(0.5e6 * (b1 + b2));
+    ratios.push_back((b1 + b2) / (a1 + a2));
+    same.push_back(a2 / a1);
+  }
+  return {quantile(others, 0.5), quantile(ratios, 0.5), quantile(same, 0.1), quantile(same, 0.9)};
 }
 
 }  // namespace flyball::bench

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <any>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -109,6 +110,8 @@ struct OpCase {
   std::vector<Version> versions{};
   // Binds the kernel to operands in device memory; what it returns enqueues the kernel.
   std::function<Launch(const Operands&)> prepare{};
+  // The CPU kernel's argument struct in f32, for peers that take the same; empty without a kernel.
+  std::function<std::any(const Operands&)> arguments{};
   // The naive double reference on f64 operands in host memory.
   std::function<void(const Operands&)> reference{};
   // What errors are relative to. Empty: the sum of |terms|, which the reference gives for the
@@ -190,6 +193,9 @@ void set_kernel(OpCase& op, MakeArguments make) {
       run<cpu_f64, cuda_f64>(stream, arguments);
     };
   };
+  if constexpr (kExists<cpu_f32>) {
+    op.arguments = [make](const Operands& operands) -> std::any { return make(float{}, operands); };
+  }
   op.reference = [make](const Operands& operands) { oracle(make(double{}, operands)); };
 }
 
