@@ -20,7 +20,7 @@ void add_flags(CLI::App& app, RunOptions& options, std::string& preset) {
   app.add_option("--epochs", options.epochs, "passes over the training split")
       ->capture_default_str();
   app.add_option("--batch-size", options.batch_size, "samples a step")->capture_default_str();
-  app.add_option("--lr", options.learning_rate, "learning rate; adaptive takes it as a hint only")
+  app.add_option("--lr", options.learning_rate, "learning rate; adaptive finds its own")
       ->capture_default_str();
   app.add_option("--schedule", options.schedule, "learning-rate rule, see below")
       ->capture_default_str();

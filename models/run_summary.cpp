@@ -42,9 +42,12 @@ Json summary_json(const RunSummary& summary) {
 void print_summary(const RunSummary& summary) {
   const RunOptions& options = summary.options;
   const Recorder& recorder = summary.recorder;
+  const std::string asked = options.schedule == "adaptive"  // finds its own
+                                ? ""
+                                : ", --lr " + number("%g", options.learning_rate);
   std::vector<std::pair<std::string, std::string>> rows{
-      {"schedule", options.schedule + ", --lr " + number("%g", options.learning_rate) +
-                       ", highest rate " + number("%.2e", recorder.highest_rate)},
+      {"schedule",
+       options.schedule + asked + ", highest rate " + number("%.2e", recorder.highest_rate)},
       {"steps",
        count_text(recorder.steps) + " in " + duration_text(summary.folder.training_seconds())},
       {"training loss",

@@ -197,7 +197,7 @@ Schedule adaptive() {
   using R = AdaptiveOptions;
   constexpr OptionRange kAtLeastOneFactor{1, HUGE_VAL, false, true};
   return schedule<R>(
-      "adaptive", "finds its rate while training; --lr only moves its start",
+      "adaptive", "finds its rate while training, whatever --lr is",
       {{"horizon_free", &R::horizon_free, off_on(), "as if the run's length were unknown"},
        {"growth", &R::grows, off_on(), "rises above the probe's peak on evidence"},
        {"guards", &R::guarded, off_on(), "cuts and goes back where the loss rises or explodes"},
@@ -215,9 +215,10 @@ Schedule adaptive() {
        {"overshoot", &R::overshoot, kPositive, "peak / rate at the end of the probe"},
        {"curvature_share", &R::curvature_share, kShare, "share of the cosine that ends the probe"},
        {"probe_limit", &R::probe_limit, kAtLeastOne, "most steps of the probe"},
+       {"start", &R::start, OptionRange{0, 1, true, false}, "first rate, too low to harm"},
        {"window", &R::window, kCount, "steps of evidence; 0: from the run's length"},
        {"max_rate", &R::max_rate, OptionRange{0, 1, true, false}, "highest rate"}},
-      [](const R& settings, double rate, const ScheduleOptions& options, const std::string& where) {
+      [](const R& settings, double, const ScheduleOptions& options, const std::string& where) {
         for (const char* key : {"growth_factor", "growth_limit", "fall_limit", "growth_until"}) {
           refuse(settings.grows == 0 && has(options, key), where,
                  str(key, " is for growth=on, and growth is off"));
@@ -229,9 +230,8 @@ Schedule adaptive() {
         refuse(settings.guarded == 0 && has(options, "guard_slack"), where,
                "guard_slack is for guards=on, and guards is off");
         AdaptiveOptions limited = settings;
-        limited.start_max = smaller(limited.start_max, limited.max_rate);
-        limited.start_min = smaller(limited.start_min, limited.max_rate);
-        return make_adaptive(rate, limited);
+        limited.start = smaller(limited.start, limited.max_rate);
+        return make_adaptive(limited);
       });
 }
 

@@ -39,7 +39,7 @@ struct Feed {
   int rollbacks = 0;
 
   explicit Feed(const AdaptiveOptions& options, int64_t total_steps = 2000, uint64_t seed = 1)
-      : rule(make_adaptive(1e-3, options)), random{seed} {
+      : rule(make_adaptive(options)), random{seed} {
     signals.total_steps = total_steps;
     signals.steps_per_epoch = 200;
     decision.rate = rule.first_rate();

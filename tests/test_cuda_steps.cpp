@@ -64,7 +64,7 @@ struct Training {
         init(run_stream, 1),
         model(small_net(init)),
         arena(run_stream, *model.module),
-        rate(run_stream, make_adaptive(1e-3), {.steps_per_epoch = 5, .total_steps = 200}),
+        rate(run_stream, make_adaptive(), {.steps_per_epoch = 5, .total_steps = 200}),
         adam(run_stream, arena, rate),
         trainer(run_stream, model.forward, adam, rate,
                 {.seed = 4, .precision = precision, .capture = capture}),

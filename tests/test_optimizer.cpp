@@ -156,7 +156,7 @@ TEST_CASE("adam: a step whose loss is not finite changes nothing and is logged a
 }
 
 TEST_CASE("adam: three losses in a row that are not finite bring the snapshot back") {
-  Bench bench(make_adaptive(1e-3), {.steps_per_epoch = 100, .total_steps = 400});
+  Bench bench(make_adaptive(), {.steps_per_epoch = 100, .total_steps = 400});
   StepLog log(stream(), bench.rate);
   std::vector<StepRecord> records;
   for (int i = 0; i < 200; ++i) bench.step(1, 1.0 / (1 + i));
@@ -207,11 +207,11 @@ TEST_CASE("learning rate: validation figures reach the signals") {
 }
 
 TEST_CASE("learning rate: state and signals are restored exactly, another rule's are refused") {
-  Bench bench(make_adaptive(1e-3), {.total_steps = 100});
+  Bench bench(make_adaptive(), {.total_steps = 100});
   for (int i = 0; i < 20; ++i) bench.step(1, 1.0 / (1 + i));
   const LearningRateState state = bench.rate.read_state(stream());
   const StepSignals signals = bench.rate.read_signals(stream());
-  LearningRate other(stream(), make_adaptive(1e-3), {.total_steps = 100});
+  LearningRate other(stream(), make_adaptive(), {.total_steps = 100});
   other.restore(stream(), state, signals);
   CHECK(other.read_state(stream()).rate == state.rate);
   CHECK(other.read_signals(stream()).step == 20);

@@ -175,7 +175,7 @@ bool stays_in_range(const AdaptiveOptions& options) {
   const std::array<double, 9> odd = {0, -3, kNan, kInfinity, -kInfinity, 1e300, -1e300, 1e29, 1};
   const std::array<int64_t, 6> lengths = {0, 1, 2, 30, 200, 1000};
   for (size_t run = 0; run < 120; ++run) {
-    AdaptiveRule rule = make_adaptive(random.uniform(), options);
+    AdaptiveRule rule = make_adaptive(options);
     StepSignals signals;
     signals.total_steps = lengths[run % lengths.size()];
     const double share = 0.3 * random.uniform();
@@ -217,8 +217,8 @@ struct Sweep {
 
 // The peak is within a factor of 4 of the best linear decay's rate; the loss is below half of the
 // best constant rate's and below twice the best linear decay's.
-bool comes_close(const Sweep& sweep, double hint, const AdaptiveOptions& options) {
-  const Trained trained = train(make_adaptive(hint, options), sweep.distance);
+bool comes_close(const Sweep& sweep, const AdaptiveOptions& options) {
+  const Trained trained = train(make_adaptive(options), sweep.distance);
   return trained.peak < 4 * sweep.linear_rate && trained.peak > sweep.linear_rate / 4 &&
          trained.loss < 0.5 * sweep.constant_loss && trained.loss < 2 * sweep.linear_loss;
 }
@@ -300,7 +300,7 @@ TEST_CASE("adaptive: the rate is never negative and never above its limit") {
   CHECK(stays_in_range({}));
   CHECK_FALSE(stays_in_range(changed([](auto& o) {
     o.max_rate = 10;
-    o.start_max = o.start_min = 1;
+    o.start = 1;
   })));
   CHECK_FALSE(stays_in_range(changed([](auto& o) { o.retreat = -0.2; })));
 }
@@ -317,7 +317,7 @@ TEST_CASE("adaptive: losses of zero and negative losses raise and anneal the rat
 }
 
 TEST_CASE("adaptive: without gradient or update the cosine counts as zero") {
-  AdaptiveRule rule = make_adaptive(1e-3);
+  AdaptiveRule rule = make_adaptive();
   StepSignals signals;
   signals.total_steps = 100;
   signals.gradient_dot_update = 1;
@@ -356,8 +356,8 @@ TEST_CASE("adaptive: the horizon is fixed at the first loss, and rates after it 
 
 TEST_CASE("adaptive: short runs rise and anneal too") {
   for (const int total : {1, 2, 5, 20, 60, 100, 240}) {
-    for (const double hint : {1e-5, 1e-1}) {
-      AdaptiveRule rule = make_adaptive(hint);
+    for (const double start : {1e-5, 1e-4}) {
+      AdaptiveRule rule = make_adaptive(changed([=](auto& o) { o.start = start; }));
       StepSignals signals;
       signals.total_steps = total;
       double highest = 0, last = rule.first_rate();
@@ -367,7 +367,7 @@ TEST_CASE("adaptive: short runs rise and anneal too") {
         const double rate = rule.update(signals).rate;
         if (signals.step + 1 < total) last = rate;
       }
-      INFO(total, " steps, hint ", hint);
+      INFO(total, " steps from ", start);
       if (total >= 5) CHECK(highest >= 9e-4);
       if (total >= 5) CHECK(last <= 0.7 * highest);
       if (total >= 60) CHECK(last <= 0.1 * highest);
@@ -378,8 +378,9 @@ TEST_CASE("adaptive: short runs rise and anneal too") {
 TEST_CASE("adaptive: comes close to the best rate of noisy least squares") {
   for (const double distance : {0.1, 0.2}) {
     const Sweep sweep(distance);
-    for (const double hint : {1e-5, 1e-3, 1e-1}) CHECK(comes_close(sweep, hint, {}));
-    CHECK_FALSE(comes_close(sweep, 1e-3, changed([](auto& o) { o.curvature_share = -10; })));
-    CHECK_FALSE(comes_close(sweep, 1e-3, changed([](auto& o) { o.overshoot = 0.05; })));
+    CHECK(comes_close(sweep, {}));
+    CHECK(comes_close(sweep, changed([](auto& o) { o.start = 1e-5; })));
+    CHECK_FALSE(comes_close(sweep, changed([](auto& o) { o.curvature_share = -10; })));
+    CHECK_FALSE(comes_close(sweep, changed([](auto& o) { o.overshoot = 0.05; })));
   }
 }

@@ -158,6 +158,15 @@ TEST_CASE("options: the help names every schedule and every option with a defaul
   }
 }
 
+TEST_CASE("adaptive: it asks for no rate, and starts where it is told") {
+  const auto first = [](double rate, const ScheduleOptions& options) {
+    return own_first_rate(make_rule("adaptive", rate, options));
+  };
+  CHECK(first(1e-5, {}) == first(10, {}));
+  CHECK(first(1e-3, {{"start", "1e-6"}}) == 1e-6);
+  CHECK(first(1e-3, {{"max_rate", "1e-5"}}) == 1e-5);
+}
+
 TEST_CASE("adaptive: without feedback after the probe it is a linear decay") {
   const RecordedRun disturbed{.has_spike = true, .has_bad_losses = true};
   const Ran full = run_adaptive({}, disturbed);

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdlib>
@@ -46,8 +47,6 @@ TEST_CASE("adaptive: saved bytes continue with the same rates") {
 
 TEST_CASE("adaptive: configured like the prototype, repeats its recorded rates") {
   AdaptiveOptions options;
-  options.start_share = 0.01;
-  options.start_min = 1e-6;
   options.ramp_delay = 1;
   options.rollback_lag = 0;
   options.bad_losses_in_probe = 1;
@@ -60,7 +59,8 @@ TEST_CASE("adaptive: configured like the prototype, repeats its recorded rates")
     int64_t total = 0;
     int horizon_free = 0;
     file >> hint >> total >> options.window >> horizon_free;
-    AdaptiveRule rule = make_adaptive(hint, options);
+    options.start = std::clamp(0.01 * hint, 1e-6, 1e-4);
+    AdaptiveRule rule = make_adaptive(options);
     StepSignals signals;
     signals.total_steps = horizon_free ? 0 : total;
     bool rolled_back = false;

@@ -72,9 +72,9 @@ const ImageDataset& small_images() {
 }  // namespace
 
 TEST_CASE("training: the same seed gives the same bits, another seed does not") {
-  const RunResult first = train<Cnn>(small_images(), 1, 1, make_adaptive(1e-3));
-  const RunResult second = train<Cnn>(small_images(), 1, 1, make_adaptive(1e-3));
-  const RunResult other = train<Cnn>(small_images(), 1, 2, make_adaptive(1e-3));
+  const RunResult first = train<Cnn>(small_images(), 1, 1, make_adaptive());
+  const RunResult second = train<Cnn>(small_images(), 1, 1, make_adaptive());
+  const RunResult other = train<Cnn>(small_images(), 1, 2, make_adaptive());
   CHECK(same_bits(first, second));
   CHECK_FALSE(same_bits(first, other));
 }
@@ -85,9 +85,9 @@ TEST_CASE("training: one and two threads give the same bits, with either backend
     if (backend == cpu::Backend::kOneDnn && !cpu::has_onednn()) continue;
     cpu::set_backend(backend);
     cpu::set_threads(1);
-    const RunResult one = train<Cnn>(small_images(), 1, 1, make_adaptive(1e-3));
+    const RunResult one = train<Cnn>(small_images(), 1, 1, make_adaptive());
     cpu::set_threads(2);
-    const RunResult two = train<Cnn>(small_images(), 1, 1, make_adaptive(1e-3));
+    const RunResult two = train<Cnn>(small_images(), 1, 1, make_adaptive());
     cpu::set_threads(1);
     CHECK(same_bits(one, two));
   }
@@ -97,7 +97,7 @@ TEST_CASE("training: one and two threads give the same bits, with either backend
 TEST_CASE("training: an MLP learns synthetic images with every rule") {
   const ImageDataset dataset(synthetic_images(1500, 28, 28, 1, 10, 4));
   for (const Rule& rule :
-       {Rule(ConstantRule{1e-3}), Rule(LinearRule{3e-3}), Rule(make_adaptive(1e-3))}) {
+       {Rule(ConstantRule{1e-3}), Rule(LinearRule{3e-3}), Rule(make_adaptive())}) {
     const RunResult run = train<Mlp>(dataset, 5, 1, rule, Mlp::simple());
     CHECK(run.validation.accuracy > 0.8);
     CHECK(run.records.back().loss < 0.5 * run.records.front().loss);
@@ -111,7 +111,7 @@ TEST_CASE("training: steps between two drains never wait, and need no new memory
   Initializer init(run_stream, 1);
   const Model model = make_model<Cnn>(init);
   ParameterArena arena(run_stream, *model.module);
-  LearningRate rate(run_stream, make_adaptive(1e-3), {.steps_per_epoch = 10, .total_steps = 40});
+  LearningRate rate(run_stream, make_adaptive(), {.steps_per_epoch = 10, .total_steps = 40});
   Adam adam(run_stream, arena, rate);
   Trainer trainer(run_stream, model.forward, adam, rate);
   trainer.step(loader.next());

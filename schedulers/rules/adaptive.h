@@ -24,7 +24,7 @@ namespace flyball::adaptive {
 // Guard: an exploding loss, or several in a row that are not finite, go back to the snapshot with a
 // fifth of the rate.
 //
-// The user's rate only moves the start. Horizon and window are fixed at the first finite loss.
+// It asks for no rate. Horizon and window are fixed at the first finite loss.
 struct AdaptiveRule {
   AdaptiveOptions options;
 
@@ -383,11 +383,10 @@ static_assert(sizeof(AdaptiveRule) == sizeof(AdaptiveOptions) + 23 * sizeof(doub
                                           8 * sizeof(int64_t) + 16 * sizeof(int32_t),
               "no padding");
 
-// first rate = clip(start_share * lr_hint, start_min, start_max): all the hint does.
-inline AdaptiveRule make_adaptive(double lr_hint, const AdaptiveOptions& options = {}) {
+inline AdaptiveRule make_adaptive(const AdaptiveOptions& options = {}) {
   AdaptiveRule rule;
   rule.options = options;
-  rule.rate = clipped(options.start_share * lr_hint, options.start_min, options.start_max);
+  rule.rate = options.start;
   return rule;
 }
 

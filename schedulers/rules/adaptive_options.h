@@ -6,10 +6,7 @@ namespace flyball::adaptive {
 
 // The choices of the adaptive rule; the defaults are meant for every task.
 struct AdaptiveOptions {
-  // first rate = clip(start_share * hint, start_min, start_max)
-  double start_share = 0.1;
-  double start_min = 1e-5;
-  double start_max = 1e-4;
+  double start = 1e-4;           // the first rate: too low to harm
   double max_rate = 0.3;         // no rate is ever above this
   double curvature_share = 0.5;  // the probe ends where the cosine is below this share of its peak
   double overshoot = 1.4;        // amplitude / rate at the end of a probe without an explosion
@@ -34,7 +31,7 @@ struct AdaptiveOptions {
   int32_t reserved = 0;
 };
 
-static_assert(sizeof(AdaptiveOptions) == 15 * sizeof(double) + 10 * sizeof(int32_t), "no padding");
+static_assert(sizeof(AdaptiveOptions) == 13 * sizeof(double) + 10 * sizeof(int32_t), "no padding");
 
 inline constexpr double kRampFactor = 1.122018454301963435591;  // 10^(1/20): 20 steps a decade
 
