@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <vector>
+#include <span>
 
 #include "kernels/cpu/arena_chunks.h"
 #include "kernels/cpu/simd.h"
@@ -78,7 +78,7 @@ void update_with_sums(const AdamStep<double>& a, const Factors<double>& f, const
 }
 
 template <class T>
-void roll_back(const AdamStep<T>& a, const std::vector<Chunk>& chunks) {
+void roll_back(const AdamStep<T>& a, std::span<const Chunk> chunks) {
   for_each_chunk(chunks, [&](int64_t i) {
     const Chunk& chunk = chunks[static_cast<size_t>(i)];
     if (a.snapshot != nullptr) copy_chunk(a.snapshot, a.values, chunk);
@@ -90,7 +90,7 @@ void roll_back(const AdamStep<T>& a, const std::vector<Chunk>& chunks) {
 
 // The update; returns its sums, zeros unless a.sums.
 template <class T>
-GradientSums advance(const AdamStep<T>& a, const std::vector<Chunk>& chunks) {
+GradientSums advance(const AdamStep<T>& a, std::span<const Chunk> chunks) {
   const AdamPowers before = *a.powers;
   const AdamPowers now = {before.beta1_power * a.beta1, before.beta2_power * a.beta2};
   const bool first = before.beta1_power == 1;
@@ -135,7 +135,7 @@ GradientSums advance(const AdamStep<T>& a, const std::vector<Chunk>& chunks) {
 
 template <class T>
 void adam(const AdamStep<T>& a) {
-  const std::vector<Chunk> chunks = cut(a.segments, a.segment_count);
+  const std::span<const Chunk> chunks = cut(a.segments, a.segment_count);
   GradientSums sums;
   if (a.feedback.state->action == Action::kRollback) {
     roll_back(a, chunks);

@@ -2,11 +2,12 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <vector>
+#include <span>
 
 #include "kernels/adam.h"
 #include "kernels/cpu/lanes.h"
 #include "kernels/cpu/pieces.h"
+#include "kernels/cpu/scratch.h"
 #include "kernels/cpu/simd.h"
 
 // The parameter arena as the optimizers walk it, and the sums that they take on the way.
@@ -18,21 +19,23 @@ struct Chunk {
   bool decay = false;
 };
 
-inline std::vector<Chunk> cut(const ParameterSegment* segments, int64_t segment_count) {
-  std::vector<Chunk> chunks;
-  chunks.reserve(static_cast<size_t>(adam_chunks(segments, segment_count)));
-  for (int64_t i = 0; i < segment_count; ++i) {
-    const ParameterSegment& segment = segments[i];
+// The chunks of the arena, until the calling thread cuts the next one.
+inline std::span<const Chunk> cut(const ParameterSegment* segments, int64_t segment_count) {
+  const int64_t count = adam_chunks(segments, segment_count);
+  Chunk* chunks = scratch<Chunk, Chunk>(count);
+  int64_t i = 0;
+  for (int64_t s = 0; s < segment_count; ++s) {
+    const ParameterSegment& segment = segments[s];
     for (int64_t begin = segment.begin; begin < segment.end; begin += kAdamChunk) {
-      chunks.push_back({begin, std::min(begin + kAdamChunk, segment.end), segment.decay != 0});
+      chunks[i++] = {begin, std::min(begin + kAdamChunk, segment.end), segment.decay != 0};
     }
   }
-  return chunks;
+  return {chunks, static_cast<size_t>(count)};
 }
 
 // Calls body(i) for every chunk, on this thread alone where the whole arena is small.
 template <class Body>
-void for_each_chunk(const std::vector<Chunk>& chunks, Body&& body) {
+void for_each_chunk(std::span<const Chunk> chunks, Body&& body) {
   int64_t elements = 0;
   for (const Chunk& chunk : chunks) elements += chunk.end - chunk.begin;
   const int64_t count = static_cast<int64_t>(chunks.size());

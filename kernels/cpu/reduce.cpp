@@ -1,11 +1,11 @@
 #include "kernels/reduce.h"
 
 #include <algorithm>
-#include <vector>
 
 #include "kernels/cpu/lanes.h"
 #include "kernels/cpu/pieces.h"
 #include "kernels/cpu/row_groups.h"
+#include "kernels/cpu/scratch.h"
 #include "kernels/cpu/simd.h"
 
 namespace flyball::cpu {
@@ -39,12 +39,14 @@ double sum_of_finite_squares(const double* x, int64_t count) { return finite_squ
 // Pieces on any thread, then their sums in order.
 template <class T, class SumPiece>
 double sum_pieces(const T* x, int64_t count, SumPiece&& sum_piece) {
-  std::vector<double> sums(static_cast<size_t>((count + kPieceElements - 1) / kPieceElements));
+  struct PieceSums;
+  const int64_t pieces = (count + kPieceElements - 1) / kPieceElements;
+  double* sums = scratch<PieceSums, double>(pieces);
   for_pieces(count, [&](int64_t begin, int64_t end) {
-    sums[static_cast<size_t>(begin / kPieceElements)] = sum_piece(x + begin, end - begin);
+    sums[begin / kPieceElements] = sum_piece(x + begin, end - begin);
   });
   double sum = 0;
-  for (const double piece : sums) sum += piece;
+  for (int64_t i = 0; i < pieces; ++i) sum += sums[i];
   return sum;
 }
 

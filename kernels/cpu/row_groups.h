@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <vector>
 
 #include "kernels/cpu/pieces.h"
+#include "kernels/cpu/scratch.h"
 
 namespace flyball::cpu {
 
@@ -27,7 +27,9 @@ void sum_row_groups(int64_t rows, int64_t columns, T* result, bool accumulate, A
       std::max((rows + kGroups - 1) / kGroups, kPieceElements / std::max<int64_t>(columns, 1));
   const int64_t group_rows = (wanted + kTileRows - 1) / kTileRows * kTileRows;
   const int64_t groups = (rows + group_rows - 1) / group_rows;
-  std::vector<double> totals(static_cast<size_t>(groups * columns));
+  struct RowGroupTotals;
+  double* totals = scratch<RowGroupTotals, double>(groups * columns);
+  std::fill_n(totals, groups * columns, 0.0);
   parallel_for(groups, [&](int64_t group) {
     const int64_t group_begin = group * group_rows;
     const int64_t group_end = std::min(group_begin + group_rows, rows);
@@ -35,7 +37,7 @@ void sum_row_groups(int64_t rows, int64_t columns, T* result, bool accumulate, A
       const int64_t column_end = std::min(column + kTileColumns, columns);
       for (int64_t row = group_begin; row < group_end; row += kTileRows) {
         add_tile(RowTile{row, std::min(row + kTileRows, group_end), column, column_end},
-                 totals.data() + group * columns + column);
+                 totals + group * columns + column);
       }
     }
   });

@@ -1,6 +1,7 @@
 #include "kernels/sgd.h"
 
 #include <algorithm>
+#include <span>
 
 #include "kernels/cpu/arena_chunks.h"
 #include "kernels/cpu/simd.h"
@@ -62,7 +63,7 @@ void update_with_sums(const SgdStep<double>& a, const Factors<double>& f, const 
 }
 
 template <class T>
-void roll_back(const SgdStep<T>& a, const std::vector<Chunk>& chunks) {
+void roll_back(const SgdStep<T>& a, std::span<const Chunk> chunks) {
   for_each_chunk(chunks, [&](int64_t i) {
     const Chunk& chunk = chunks[static_cast<size_t>(i)];
     if (a.snapshot != nullptr) copy_chunk<T>(a.snapshot, a.values, chunk);
@@ -71,7 +72,7 @@ void roll_back(const SgdStep<T>& a, const std::vector<Chunk>& chunks) {
 }
 
 template <class T>
-void advance(const SgdStep<T>& a, const std::vector<Chunk>& chunks) {
+void advance(const SgdStep<T>& a, std::span<const Chunk> chunks) {
   const double clip = a.clip_norm > 0 ? clip_factor(a.clip_norm, *a.gradient_norm_squared) : 1;
   const Factors<T> factors = {.rate = static_cast<T>(a.feedback.state->rate),
                               .mu = static_cast<T>(a.mu),
@@ -95,7 +96,7 @@ void advance(const SgdStep<T>& a, const std::vector<Chunk>& chunks) {
 
 template <class T>
 void sgd(const SgdStep<T>& a) {
-  const std::vector<Chunk> chunks = cut(a.segments, a.segment_count);
+  const std::span<const Chunk> chunks = cut(a.segments, a.segment_count);
   const StepCourse course = course_of(a.feedback);
   if (course == StepCourse::roll_back) roll_back(a, chunks);
   if (course == StepCourse::update) advance(a, chunks);

@@ -4,10 +4,10 @@
 #include <bit>
 #include <cmath>
 #include <limits>
-#include <vector>
 
 #include "kernels/cpu/lanes.h"
 #include "kernels/cpu/pieces.h"
+#include "kernels/cpu/scratch.h"
 #include "kernels/cpu/simd.h"
 
 namespace flyball::cpu {
@@ -120,12 +120,13 @@ void run_rows(const SoftmaxCrossEntropy<double>& a, int64_t begin, int64_t end, 
 
 template <class T>
 void softmax_cross_entropy(const SoftmaxCrossEntropy<T>& a) {
-  std::vector<double> losses(static_cast<size_t>(a.rows));
-  std::vector<uint8_t> correct(static_cast<size_t>(a.rows));
+  struct RowResults;
+  double* losses = scratch<RowResults, double>(a.rows);
+  auto* correct = scratch<RowResults, uint8_t>(a.rows);
   const int64_t piece_rows = std::max<int64_t>(1, kPieceElements / std::max<int64_t>(a.classes, 1));
   parallel_for((a.rows + piece_rows - 1) / piece_rows, [&](int64_t piece) {
     const int64_t begin = piece * piece_rows;
-    run_rows(a, begin, std::min(begin + piece_rows, a.rows), losses.data(), correct.data());
+    run_rows(a, begin, std::min(begin + piece_rows, a.rows), losses, correct);
   });
   double loss = 0;
   int32_t correct_count = 0;
