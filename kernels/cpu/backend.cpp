@@ -25,6 +25,21 @@ std::atomic<Backend>& current_backend() {
   return current;
 }
 
+WinogradUse initial_winograd_use() {
+  const char* name = std::getenv("FLYBALL_CPU_WINOGRAD");
+  if (name == nullptr || *name == '\0') return WinogradUse::kAuto;
+  const std::string_view use(name);
+  if (use == "auto") return WinogradUse::kAuto;
+  if (use == "off") return WinogradUse::kOff;
+  if (use == "always") return WinogradUse::kAlways;
+  throw Error(str("FLYBALL_CPU_WINOGRAD is \"", name, "\", expected auto, off or always"));
+}
+
+std::atomic<WinogradUse>& current_winograd_use() {
+  static std::atomic<WinogradUse> current{initial_winograd_use()};
+  return current;
+}
+
 }  // namespace
 
 bool has_onednn() {
@@ -42,6 +57,12 @@ void set_backend(Backend backend) {
     throw Error("set_backend: oneDNN was not built in");
   }
   current_backend().store(backend, std::memory_order_relaxed);
+}
+
+WinogradUse winograd_use() { return current_winograd_use().load(std::memory_order_relaxed); }
+
+void set_winograd_use(WinogradUse use) {
+  current_winograd_use().store(use, std::memory_order_relaxed);
 }
 
 }  // namespace flyball::cpu

@@ -8,6 +8,7 @@
 #include "kernels/cpu/onednn.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/scratch.h"
+#include "kernels/cpu/winograd.h"
 #include "kernels/error.h"
 
 // Convolution as a matrix product: columns[(image, p, q), (r, s, c)] holds the window that each
@@ -155,6 +156,17 @@ void for_each_block(int64_t images, int64_t width, Run run) {
 template <class T>
 constexpr bool kHasOneDnn = std::is_same_v<T, float>&& FLYBALL_HAVE_ONEDNN;
 
+// The call by `run`, of winograd.h, where that applies; whether it does. Never in f64.
+template <class Arguments, class Run>
+bool by_winograd(const Arguments& arguments, Run run) {
+  if constexpr (std::is_invocable_v<Run, const Arguments&>) {
+    if (!winograd::applies(arguments)) return false;
+    run(arguments);
+    return true;
+  }
+  return false;
+}
+
 void refuse_tf32(bool tf32) {
   if (tf32) throw Error("conv2d: tf32 needs a CUDA device of compute capability 8.0 or newer");
 }
@@ -188,9 +200,9 @@ template <class T>
 void conv2d_forward(const Conv2dForward<T>& f) {
   refuse_tf32(f.tf32);
   if (!has_output(f.shape)) return;
-  bool done = false;
+  bool done = by_winograd(f, winograd::conv2d_forward);
   if constexpr (kHasOneDnn<T>) {
-    done = backend() == Backend::kOneDnn && onednn::conv2d_forward(f);
+    done = done || (backend() == Backend::kOneDnn && onednn::conv2d_forward(f));
   }
   if (!done) {
     for_each_block(f.shape.n, images_per_block<T>(f.shape),
@@ -205,6 +217,7 @@ void conv2d_backward_data(const Conv2dBackwardData<T>& b) {
   refuse_tf32(b.tf32);
   const Conv2dShape& d = b.shape;
   if (d.n == 0 || d.h * d.w * d.c == 0) return;
+  if (by_winograd(b, winograd::conv2d_backward_data)) return;
   if constexpr (kHasOneDnn<T>) {
     if (backend() == Backend::kOneDnn && onednn::conv2d_backward_data(b)) return;
   }
@@ -221,6 +234,7 @@ void conv2d_backward_weights(const Conv2dBackwardWeights<T>& b) {
     if (!b.accumulate) std::fill_n(b.dfilters, size, T(0));
     return;
   }
+  if (by_winograd(b, winograd::conv2d_backward_weights)) return;
   if constexpr (kHasOneDnn<T>) {
     if (backend() == Backend::kOneDnn && onednn::conv2d_backward_weights(b)) return;
   }

@@ -1,0 +1,240 @@
+#include "kernels/cpu/winograd.h"
+
+#include <algorithm>
+
+#include "kernels/cpu/backend.h"
+#include "kernels/cpu/instruction_set.h"
+#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/scratch.h"
+#include "kernels/cpu/winograd_kernels.h"
+
+namespace flyball::cpu::winograd {
+namespace {
+
+// Transformed tiles that are multiplied before the next are made, so that they stay in the cache.
+constexpr int64_t kGroupFloats = int64_t{1} << 18;
+constexpr int64_t kLeastGroup = 64, kLargestGroup = 256;
+
+int64_t round_up(int64_t count, int64_t multiple) {
+  return (count + multiple - 1) / multiple * multiple;
+}
+int64_t ceil_div(int64_t count, int64_t by) { return (count + by - 1) / by; }
+
+const Kernels& kernels() {
+#ifdef __x86_64__
+  switch (instruction_set()) {
+    case InstructionSet::kAvx512:
+      return avx512_kernels();
+    case InstructionSet::kAvx2:
+      return avx2_kernels();
+    case InstructionSet::kPortable:
+      break;
+  }
+#endif
+  return portable_kernels();
+}
+
+// A line more than the matrix between points: a power of two would put all 36 into the same set of
+// the cache.
+int64_t point_stride_of(int64_t rows, int64_t columns, int64_t width) {
+  return rows * round_up(columns, width) + kSliceWidth;
+}
+
+// 36 matrices in the calling thread's scratch memory.
+template <class Tag>
+PointMatrices matrices(int64_t rows, int64_t columns, int64_t width) {
+  const int64_t stride = point_stride_of(rows, columns, width);
+  return {scratch<Tag, float>(kPoints * stride), stride, rows, width};
+}
+
+template <class Tag>
+const float* zeros(int64_t channels) {
+  float* data = scratch<Tag, float>(channels);
+  std::fill_n(data, channels, 0.0F);
+  return data;
+}
+
+int64_t tiles_across(int64_t pixels) { return ceil_div(pixels, kTile); }
+
+// y (+)= relu?(convolution + bias?), of x with filters [k, 3, 3, c] or with turned ones.
+struct Convolution {
+  const float* x = nullptr;
+  TiledImages from;
+  const float* filters = nullptr;
+  bool turned = false;
+  float* y = nullptr;
+  TiledImages to;
+  int64_t images = 0;
+  const float* bias = nullptr;
+  bool relu = false;
+  bool accumulate = false;
+};
+
+PointMatrices transformed_filters(const Convolution& v) {
+  const int64_t c = v.from.channels, k = v.to.channels, width = kernels().panel_width;
+  const PointMatrices u = matrices<struct Filters>(c, k, width);
+  TransformFilters transform{.filters = v.filters, .k = k, .c = c, .to = u};
+  if (v.turned) std::swap(transform.k, transform.c);
+  parallel_for(ceil_div(k, width), [&](int64_t panel) {
+    (v.turned ? kernels().transform_turned_filters : kernels().transform_filters)(transform, panel);
+  });
+  return u;
+}
+
+// One panel of the products of the tiles in `data`.
+void multiply_panel(const PointMatrices& data, int64_t depth, const PointMatrices& filters,
+                    const PointMatrices& products, int64_t column, const Tiles& tiles,
+                    int64_t columns) {
+  for (int64_t point = 0; point < kPoints; ++point) {
+    kernels().multiply({.a = data.data + point * data.point_stride,
+                        .slice_stride = data.rows * data.width,
+                        .b = filters.at(0, column) + point * filters.point_stride,
+                        .c = products.data + point * products.point_stride,
+                        .m = tiles.count,
+                        .depth = depth,
+                        .columns = columns});
+  }
+}
+
+void convolve(const Convolution& v) {
+  const int64_t c = v.from.channels, k = v.to.channels, width = kernels().panel_width;
+  const int64_t count = v.images * v.to.tiles_h * v.to.tiles_w, panels = ceil_div(k, width);
+  const PointMatrices filters = transformed_filters(v);
+  const float* padding = zeros<struct Padding>(c);
+  const int64_t size = std::clamp(kGroupFloats / (kPoints * c), kLeastGroup, kLargestGroup);
+  const int64_t groups = ceil_div(count, size);
+  // Where groups are few, each is taken several times, for some of the panels each time. No sum is
+  // cut by that.
+  const int64_t parts =
+      threads() == 1 ? 1 : std::clamp<int64_t>(ceil_div(2 * threads(), groups), 1, panels);
+  parallel_for(groups * parts, [&](int64_t i) {
+    const int64_t first = i / parts * size, part = i % parts;
+    const Tiles tiles{first, std::min(size, count - first)};
+    const PointMatrices data = matrices<struct Data>(tiles.count, c, kSliceWidth);
+    const PointMatrices products = matrices<struct Products>(tiles.count, width, width);
+    kernels().transform_data(
+        {.images = v.x, .zeros = padding, .shape = v.from, .tiles = tiles, .to = data});
+    for (int64_t panel = part * panels / parts; panel < (part + 1) * panels / parts; ++panel) {
+      const int64_t column = panel * width, columns = std::min(width, k - column);
+      multiply_panel(data, c, filters, products, column, tiles, columns);
+      kernels().transform_outputs({.m = products,
+                                   .images = v.y,
+                                   .shape = v.to,
+                                   .tiles = tiles,
+                                   .first_channel = column,
+                                   .channels = columns,
+                                   .bias = v.bias,
+                                   .relu = v.relu,
+                                   .accumulate = v.accumulate});
+    }
+  });
+}
+
+bool possible(const Conv2dShape& d) {
+  return d.r == 3 && d.s == 3 && d.stride == 1 && d.padding >= 0 && d.padding <= 2 && d.n > 0 &&
+         d.c > 0 && d.k > 0 && d.p() > 0 && d.q() > 0;
+}
+
+// h x w: the images that are cut into tiles.
+bool chosen(const Conv2dShape& d, int64_t h, int64_t w) {
+  if (winograd_use() == WinogradUse::kOff || !possible(d)) return false;
+  if (winograd_use() == WinogradUse::kAlways) return true;
+  const int64_t tiles = d.n * tiles_across(h) * tiles_across(w);
+  return d.c >= 16 && d.k >= 16 && tiles >= 4 && d.n * h * w >= 8 * tiles;
+}
+
+TiledImages tiled(int64_t h, int64_t w, int64_t channels, int64_t padding, int64_t tiled_h,
+                  int64_t tiled_w) {
+  return {h, w, channels, tiles_across(tiled_h), tiles_across(tiled_w), padding};
+}
+
+}  // namespace
+
+bool applies(const Conv2dForward<float>& f) { return chosen(f.shape, f.shape.p(), f.shape.q()); }
+bool applies(const Conv2dBackwardData<float>& b) { return chosen(b.shape, b.shape.h, b.shape.w); }
+bool applies(const Conv2dBackwardWeights<float>& b) {
+  const Conv2dShape& d = b.shape;
+  return chosen(d, d.p(), d.q()) &&
+         (winograd_use() == WinogradUse::kAlways || d.n * d.p() * d.q() >= 128);
+}
+
+void conv2d_forward(const Conv2dForward<float>& f) {
+  const Conv2dShape& d = f.shape;
+  convolve({.x = f.x,
+            .from = tiled(d.h, d.w, d.c, d.padding, d.p(), d.q()),
+            .filters = f.filters,
+            .y = f.y,
+            .to = tiled(d.p(), d.q(), d.k, 0, d.p(), d.q()),
+            .images = d.n,
+            .bias = f.bias,
+            .relu = f.relu});
+}
+
+void conv2d_backward_data(const Conv2dBackwardData<float>& b) {
+  const Conv2dShape& d = b.shape;
+  convolve({.x = b.dy,
+            .from = tiled(d.p(), d.q(), d.k, 2 - d.padding, d.h, d.w),
+            .filters = b.filters,
+            .turned = true,
+            .y = b.dx,
+            .to = tiled(d.h, d.w, d.c, 0, d.h, d.w),
+            .images = d.n,
+            .accumulate = b.accumulate});
+}
+
+void conv2d_backward_weights(const Conv2dBackwardWeights<float>& b) {
+  const Conv2dShape& d = b.shape;
+  const int64_t width = kernels().panel_width, panels = ceil_div(d.c, width);
+  const int64_t count = d.n * tiles_across(d.p()) * tiles_across(d.q());
+  const int64_t size = std::min(count, std::clamp(2 * kGroupFloats / (kPoints * (d.c + d.k)),
+                                                  kLeastGroup, 2 * kLargestGroup));
+  constexpr int64_t kRows = 32;         // filters of a block of products
+  constexpr int64_t kTilesAtOnce = 16;  // transformed at a time
+  const PointMatrices data = matrices<struct Data>(size, d.c, width);
+  const PointMatrices gradients = matrices<struct Gradients>(size, d.k, kSliceWidth);
+  const float* padding = zeros<struct Padding>(std::max(d.c, d.k));
+  const TiledImages x = tiled(d.h, d.w, d.c, d.padding, d.p(), d.q());
+  const TiledImages dy = tiled(d.p(), d.q(), d.k, 0, d.p(), d.q());
+  // Blocks of products of 32 filters and a panel of channels each, kept from group to group.
+  const int64_t blocks = ceil_div(d.k, kRows) * panels;
+  const int64_t block_stride = point_stride_of(kRows, width, width);
+  const bool one_group = size == count;
+  float* sums = one_group ? nullptr : scratch<struct Sums, float>(blocks * kPoints * block_stride);
+  for (int64_t first = 0; first < count; first += size) {
+    const int64_t tiles = std::min(size, count - first);
+    parallel_for(ceil_div(tiles, kTilesAtOnce), [&](int64_t i) {
+      const int64_t row = i * kTilesAtOnce;
+      const Tiles some{first + row, std::min(kTilesAtOnce, tiles - row)};
+      kernels().transform_data({b.x, padding, x, some, data, row});
+      kernels().transform_gradients({b.dy, padding, dy, some, gradients, row});
+    });
+    parallel_for(blocks, [&](int64_t block) {
+      const int64_t filter = block / panels * kRows, filters = std::min(kRows, d.k - filter);
+      const int64_t channel = block % panels * width, channels = std::min(width, d.c - channel);
+      float* products = one_group ? scratch<struct Products, float>(kPoints * block_stride)
+                                  : sums + block * kPoints * block_stride;
+      for (int64_t point = 0; point < kPoints; ++point) {
+        kernels().multiply({.a = gradients.at(0, filter) + point * gradients.point_stride,
+                            .slice_stride = gradients.rows * kSliceWidth,
+                            .b = data.at(0, channel) + point * data.point_stride,
+                            .c = products + point * block_stride,
+                            .m = filters,
+                            .depth = tiles,
+                            .columns = channels,
+                            .transpose_a = true,
+                            .accumulate = first > 0});
+      }
+      if (first + tiles < count) return;
+      kernels().transform_filter_gradients({.m = {products, block_stride, kRows, width},
+                                            .dfilters = b.dfilters,
+                                            .c = d.c,
+                                            .first_filter = filter,
+                                            .filters = filters,
+                                            .first_channel = channel,
+                                            .channels = channels,
+                                            .accumulate = b.accumulate});
+    });
+  }
+}
+
+}  // namespace flyball::cpu::winograd
