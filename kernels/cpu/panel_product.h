@@ -13,7 +13,7 @@ inline constexpr int64_t kSliceWidth = 16;
 
 // c (+)= op(a) b for one panel of b. op(a): [m, depth], from the slices of a or, transposed, of its
 // transpose; b: [depth, P], c: [m, P], each one panel, of which `columns` are there. Each element
-// is one sum in the order of depth.
+// is one sum in the order of depth, added to c as a whole.
 struct PanelProduct {
   const float* a = nullptr;
   int64_t slice_stride = 0;  // between slices of a

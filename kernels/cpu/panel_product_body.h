@@ -38,14 +38,7 @@ struct PanelProductBody {
   // p for `rows` rows, all of one slice where a is transposed.
   template <int rows, int vectors, bool transpose_a>
   static void multiply_rows(const PanelProduct& p, const float* a, float* c) {
-    Vector sums[rows][vectors];
-#pragma GCC unroll 16
-    for (int i = 0; i < rows; ++i) {
-#pragma GCC unroll 2
-      for (int j = 0; j < vectors; ++j) {
-        sums[i][j] = p.accumulate ? Vectors<Isa>::load(c + i * kPanel + j * Isa::kWidth) : Vector{};
-      }
-    }
+    Vector sums[rows][vectors] = {};
     if constexpr (transpose_a) {
       add_products<rows, vectors, true>(sums, a, p.b, p.depth);
     } else {
@@ -59,7 +52,8 @@ struct PanelProductBody {
     for (int i = 0; i < rows; ++i) {
 #pragma GCC unroll 2
       for (int j = 0; j < vectors; ++j) {
-        Vectors<Isa>::store(c + i * kPanel + j * Isa::kWidth, sums[i][j]);
+        float* to = c + i * kPanel + j * Isa::kWidth;
+        Vectors<Isa>::store(to, p.accumulate ? Vectors<Isa>::load(to) + sums[i][j] : sums[i][j]);
       }
     }
   }

@@ -70,65 +70,112 @@ struct Convolution {
   bool accumulate = false;
 };
 
-PointMatrices transformed_filters(const Convolution& v) {
-  const int64_t c = v.from.channels, k = v.to.channels, width = kernels().panel_width;
-  const PointMatrices u = matrices<struct Filters>(c, k, width);
-  TransformFilters transform{.filters = v.filters, .k = k, .c = c, .to = u};
-  if (v.turned) std::swap(transform.k, transform.c);
-  parallel_for(ceil_div(k, width), [&](int64_t panel) {
-    (v.turned ? kernels().transform_turned_filters : kernels().transform_filters)(transform, panel);
-  });
-  return u;
-}
+// The tiles of a convolution and the panels of its channels.
+class Convolver {
+ public:
+  explicit Convolver(const Convolution& v)
+      : v_(v),
+        c_(v.from.channels),
+        k_(v.to.channels),
+        width_(kernels().panel_width),
+        panels_(ceil_div(k_, width_)),
+        tiles_(v.images * v.to.tiles_h * v.to.tiles_w),
+        group_(std::clamp(kGroupFloats / (kPoints * c_), kLeastGroup, kLargestGroup)) {}
 
-// One panel of the products of the tiles in `data`.
-void multiply_panel(const PointMatrices& data, int64_t depth, const PointMatrices& filters,
-                    const PointMatrices& products, int64_t column, const Tiles& tiles,
-                    int64_t columns) {
-  for (int64_t point = 0; point < kPoints; ++point) {
-    kernels().multiply({.a = data.data + point * data.point_stride,
-                        .slice_stride = data.rows * data.width,
-                        .b = filters.at(0, column) + point * filters.point_stride,
-                        .c = products.data + point * products.point_stride,
-                        .m = tiles.count,
-                        .depth = depth,
-                        .columns = columns});
+  void run() {
+    const int64_t groups = ceil_div(tiles_, group_);
+    zeros_ = zeros<struct Padding>(c_);
+    if (groups > kMostRepeats) transform_all_filters();
+    // Where groups are few, each is taken several times, for some of the panels each time. No sum
+    // is cut by that.
+    const int64_t parts =
+        threads() == 1 ? 1 : std::clamp<int64_t>(ceil_div(2 * threads(), groups), 1, panels_);
+    parallel_for(groups * parts, [&](int64_t i) {
+      const int64_t first = i / parts * group_, part = i % parts;
+      convolve({first, std::min(group_, tiles_ - first)}, part * panels_ / parts,
+               (part + 1) * panels_ / parts);
+    });
   }
-}
 
-void convolve(const Convolution& v) {
-  const int64_t c = v.from.channels, k = v.to.channels, width = kernels().panel_width;
-  const int64_t count = v.images * v.to.tiles_h * v.to.tiles_w, panels = ceil_div(k, width);
-  const PointMatrices filters = transformed_filters(v);
-  const float* padding = zeros<struct Padding>(c);
-  const int64_t size = std::clamp(kGroupFloats / (kPoints * c), kLeastGroup, kLargestGroup);
-  const int64_t groups = ceil_div(count, size);
-  // Where groups are few, each is taken several times, for some of the panels each time. No sum is
-  // cut by that.
-  const int64_t parts =
-      threads() == 1 ? 1 : std::clamp<int64_t>(ceil_div(2 * threads(), groups), 1, panels);
-  parallel_for(groups * parts, [&](int64_t i) {
-    const int64_t first = i / parts * size, part = i % parts;
-    const Tiles tiles{first, std::min(size, count - first)};
-    const PointMatrices data = matrices<struct Data>(tiles.count, c, kSliceWidth);
-    const PointMatrices products = matrices<struct Products>(tiles.count, width, width);
-    kernels().transform_data(
-        {.images = v.x, .zeros = padding, .shape = v.from, .tiles = tiles, .to = data});
-    for (int64_t panel = part * panels / parts; panel < (part + 1) * panels / parts; ++panel) {
-      const int64_t column = panel * width, columns = std::min(width, k - column);
-      multiply_panel(data, c, filters, products, column, tiles, columns);
-      kernels().transform_outputs({.m = products,
-                                   .images = v.y,
-                                   .shape = v.to,
-                                   .tiles = tiles,
-                                   .first_channel = column,
-                                   .channels = columns,
-                                   .bias = v.bias,
-                                   .relu = v.relu,
-                                   .accumulate = v.accumulate});
+ private:
+  // Up to so many groups transform the filters anew, which stay in the cache then.
+  static constexpr int64_t kMostRepeats = 2;
+  // Channels that are summed in a row: a panel's filters of so many stay in the cache, and the sum
+  // of sums has smaller errors.
+  static constexpr int64_t kDepth = 128;
+
+  int64_t columns_of(int64_t panel) const { return std::min(width_, k_ - panel * width_); }
+
+  void transform_filters(int64_t panel, int64_t row, int64_t rows, const PointMatrices& to) const {
+    const TransformFilters filters{.filters = v_.filters,
+                                   .k = v_.turned ? c_ : k_,
+                                   .c = v_.turned ? k_ : c_,
+                                   .row = row,
+                                   .rows = rows,
+                                   .first_column = panel * width_,
+                                   .columns = columns_of(panel),
+                                   .to = to};
+    (v_.turned ? kernels().transform_turned_filters : kernels().transform_filters)(filters);
+  }
+
+  void transform_all_filters() {
+    filters_ = matrices<struct AllFilters>(c_, k_, width_);
+    parallel_for(panels_,
+                 [&](int64_t panel) { transform_filters(panel, 0, c_, filters_of(panel, 0, c_)); });
+  }
+  // Rows of the panel.
+  PointMatrices filters_of(int64_t panel, int64_t row, int64_t rows) const {
+    if (filters_.data != nullptr) {
+      return {filters_.at(row, panel * width_), filters_.point_stride, rows, width_};
     }
-  });
-}
+    const PointMatrices filters = matrices<struct SomeFilters>(rows, width_, width_);
+    transform_filters(panel, row, rows, filters);
+    return filters;
+  }
+
+  // The products of tiles with a panel of filters.
+  void multiply(int64_t tiles, const PointMatrices& data, int64_t panel,
+                const PointMatrices& products) const {
+    for (int64_t row = 0; row < c_; row += kDepth) {
+      const int64_t rows = std::min(kDepth, c_ - row);
+      const PointMatrices filters = filters_of(panel, row, rows);
+      for (int64_t point = 0; point < kPoints; ++point) {
+        kernels().multiply({.a = data.at(0, row) + point * data.point_stride,
+                            .slice_stride = data.rows * data.width,
+                            .b = filters.data + point * filters.point_stride,
+                            .c = products.data + point * products.point_stride,
+                            .m = tiles,
+                            .depth = rows,
+                            .columns = columns_of(panel),
+                            .accumulate = row > 0});
+      }
+    }
+  }
+
+  void convolve(const Tiles& tiles, int64_t first_panel, int64_t last_panel) const {
+    const PointMatrices data = matrices<struct Data>(tiles.count, c_, kSliceWidth);
+    kernels().transform_data(
+        {.images = v_.x, .zeros = zeros_, .shape = v_.from, .tiles = tiles, .to = data});
+    const PointMatrices products = matrices<struct Products>(tiles.count, width_, width_);
+    for (int64_t panel = first_panel; panel < last_panel; ++panel) {
+      multiply(tiles.count, data, panel, products);
+      kernels().transform_outputs({.m = products,
+                                   .images = v_.y,
+                                   .shape = v_.to,
+                                   .tiles = tiles,
+                                   .first_channel = panel * width_,
+                                   .channels = columns_of(panel),
+                                   .bias = v_.bias,
+                                   .relu = v_.relu,
+                                   .accumulate = v_.accumulate});
+    }
+  }
+
+  const Convolution& v_;
+  int64_t c_, k_, width_, panels_, tiles_, group_;
+  const float* zeros_ = nullptr;
+  PointMatrices filters_{};  // of all panels, or none
+};
 
 bool possible(const Conv2dShape& d) {
   return d.r == 3 && d.s == 3 && d.stride == 1 && d.padding >= 0 && d.padding <= 2 && d.n > 0 &&
@@ -160,26 +207,28 @@ bool applies(const Conv2dBackwardWeights<float>& b) {
 
 void conv2d_forward(const Conv2dForward<float>& f) {
   const Conv2dShape& d = f.shape;
-  convolve({.x = f.x,
-            .from = tiled(d.h, d.w, d.c, d.padding, d.p(), d.q()),
-            .filters = f.filters,
-            .y = f.y,
-            .to = tiled(d.p(), d.q(), d.k, 0, d.p(), d.q()),
-            .images = d.n,
-            .bias = f.bias,
-            .relu = f.relu});
+  const Convolution convolution{.x = f.x,
+                                .from = tiled(d.h, d.w, d.c, d.padding, d.p(), d.q()),
+                                .filters = f.filters,
+                                .y = f.y,
+                                .to = tiled(d.p(), d.q(), d.k, 0, d.p(), d.q()),
+                                .images = d.n,
+                                .bias = f.bias,
+                                .relu = f.relu};
+  Convolver(convolution).run();
 }
 
 void conv2d_backward_data(const Conv2dBackwardData<float>& b) {
   const Conv2dShape& d = b.shape;
-  convolve({.x = b.dy,
-            .from = tiled(d.p(), d.q(), d.k, 2 - d.padding, d.h, d.w),
-            .filters = b.filters,
-            .turned = true,
-            .y = b.dx,
-            .to = tiled(d.h, d.w, d.c, 0, d.h, d.w),
-            .images = d.n,
-            .accumulate = b.accumulate});
+  const Convolution convolution{.x = b.dy,
+                                .from = tiled(d.p(), d.q(), d.k, 2 - d.padding, d.h, d.w),
+                                .filters = b.filters,
+                                .turned = true,
+                                .y = b.dx,
+                                .to = tiled(d.h, d.w, d.c, 0, d.h, d.w),
+                                .images = d.n,
+                                .accumulate = b.accumulate};
+  Convolver(convolution).run();
 }
 
 void conv2d_backward_weights(const Conv2dBackwardWeights<float>& b) {

@@ -87,15 +87,17 @@ struct Body {
     }
   }
 
-  static void transform_filters(const TransformFilters& f, int64_t panel) {
-    for_each_vector<Isa>(f.c, [&](int64_t channel, auto full) {
-      const int64_t channels = full.kValue ? kWidth : f.c - channel;
-      for (int64_t k = panel * kPanel; k < f.k && k < (panel + 1) * kPanel; k += kWidth) {
+  static void transform_filters(const TransformFilters& f) {
+    for_each_vector<Isa>(f.rows, [&](int64_t row, auto full) {
+      const int64_t channels = full.kValue ? kWidth : f.rows - row;
+      for (int64_t column = 0; column < f.columns; column += kWidth) {
+        const int64_t filters = f.columns - column;
+        const float* from = f.filters + (f.first_column + column) * 9 * f.c + f.row + row;
         Vector taps[9][kWidth];
         for (int tap = 0; tap < 9; ++tap) {
           for (int64_t i = 0; i < kWidth; ++i) {
-            const float* from = f.filters + ((k + i) * 9 + tap) * f.c + channel;
-            taps[tap][i] = k + i < f.k ? load(from, channels, full) : Vector{};
+            taps[tap][i] =
+                i < filters ? load(from + (i * 9 + tap) * f.c, channels, full) : Vector{};
           }
           transpose<1>(taps[tap], std::make_integer_sequence<int, kWidth>());
         }
@@ -103,24 +105,22 @@ struct Body {
           Vector x[9], points[kPoints];
           for (int tap = 0; tap < 9; ++tap) x[tap] = taps[tap][i];
           transform_both_axes<FilterTransform>(x, points);
-          store_points(points, f.to.at(channel + i, k), f.to.point_stride);
+          store_points(points, f.to.at(row + i, column), f.to.point_stride);
         }
       }
     });
   }
 
-  static void transform_turned_filters(const TransformFilters& f, int64_t panel) {
-    const int64_t first = panel * kPanel;
-    const int64_t channels = f.c - first < kPanel ? f.c - first : kPanel;
-    for (int64_t k = 0; k < f.k; ++k) {
-      for_each_vector<Isa>(channels, [&](int64_t channel, auto full) {
-        const float* from = f.filters + k * 9 * f.c + first + channel;
+  static void transform_turned_filters(const TransformFilters& f) {
+    for (int64_t row = 0; row < f.rows; ++row) {
+      for_each_vector<Isa>(f.columns, [&](int64_t column, auto full) {
+        const float* from = f.filters + (f.row + row) * 9 * f.c + f.first_column + column;
         Vector x[9], points[kPoints];
         for (int tap = 0; tap < 9; ++tap) {
-          x[tap] = load(from + (8 - tap) * f.c, channels - channel, full);
+          x[tap] = load(from + (8 - tap) * f.c, f.columns - column, full);
         }
         transform_both_axes<FilterTransform>(x, points);
-        store_points(points, f.to.at(k, first + channel), f.to.point_stride);
+        store_points(points, f.to.at(row, column), f.to.point_stride);
       });
     }
   }
@@ -136,7 +136,7 @@ struct Body {
       for_each_vector<Isa>(o.channels, [&](int64_t channel, auto full) {
         const int64_t count = o.channels - channel;
         Vector points[kPoints], y[kTile * kTile];
-        load_points(o.m.at(t, 0) + channel, o.m.point_stride, points);
+        load_points(o.m.at(t, channel), o.m.point_stride, points);
         transform_both_axes<OutputTransform>(points, y);
         const Vector bias =
             o.bias == nullptr ? Vector{} : load(o.bias + o.first_channel + channel, count, full);

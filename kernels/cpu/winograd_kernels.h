@@ -46,10 +46,13 @@ struct TransformPatches {
   int64_t row = 0;
 };
 
-// filters: [k, 3, 3, c]. to: panels of [c, k], or of [k, c] with the filters turned by 180 degrees.
+// Rows row .. row + rows - 1 of one panel of the transformed filters: of [c, k], or of [k, c] with
+// the filters turned by 180 degrees. filters: [k, 3, 3, c]; to: those rows of that panel alone.
 struct TransformFilters {
   const float* filters = nullptr;
   int64_t k = 0, c = 0;
+  int64_t row = 0, rows = 0;
+  int64_t first_column = 0, columns = 0;
   PointMatrices to;
 };
 
@@ -82,8 +85,8 @@ struct Kernels {
   void (*multiply)(const PanelProduct&);
   void (*transform_data)(const TransformPatches&);       // x
   void (*transform_gradients)(const TransformPatches&);  // dy
-  void (*transform_filters)(const TransformFilters&, int64_t panel);
-  void (*transform_turned_filters)(const TransformFilters&, int64_t panel);
+  void (*transform_filters)(const TransformFilters&);
+  void (*transform_turned_filters)(const TransformFilters&);
   void (*transform_outputs)(const TransformOutputs&);
   void (*transform_filter_gradients)(const TransformFilterGradients&);
 };
