@@ -15,7 +15,9 @@
 #include "bench/measure.h"
 #include "bench/peers/peers.h"
 #include "kernels/cpu/backend.h"
+#include "kernels/cpu/instruction_set.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/cpu/winograd.h"
 #include "tests/op_checks.h"
 
 namespace {
@@ -37,6 +39,7 @@ struct PeerRow {
 };
 
 struct Row {
+  std::string implementation = "flyball";
   Timing timing;
   double gflops = 0, gbs = 0, floor_us = 0, pct_floor = 0, relative_error = 0;
   std::vector<PeerRow> peers;
@@ -73,9 +76,12 @@ class KernelBench {
   // The number of cases with wrong results.
   int run() {
     ceilings_ = measure_ceilings(wall());
-    std::printf("f32 on cpu, %d thread%s, %s time, gemm and conv2d by %s, commit %s\n",
-                options_.threads, options_.threads == 1 ? "" : "s", wall() ? "wall" : "process",
-                backend_name(), commit_.c_str());
+    std::printf(
+        "f32 on cpu, %d thread%s, %s time, gemm and conv2d by %s, Winograd %s on %s, "
+        "commit %s\n",
+        options_.threads, options_.threads == 1 ? "" : "s", wall() ? "wall" : "process",
+        backend_name(), cpu::name_of(cpu::winograd_use()), cpu::name_of(cpu::instruction_set()),
+        commit_.c_str());
     std::printf("measured ceilings: %.1f GFLOP/s multiply-add, %.1f GB/s copy\n", ceilings_.gflops,
                 ceilings_.gbs);
     std::string family;
@@ -94,8 +100,15 @@ class KernelBench {
   static const char* backend_name() {
     return cpu::backend() == cpu::Backend::kOneDnn ? "onednn" : "eigen";
   }
-  static std::string implementation_of(const OpCase& op) {
-    return op.operation == "gemm" || op.operation == "conv2d" ? backend_name() : "flyball";
+  // Of gemm and conv2d: the library, where Winograd is not used in its place.
+  static std::string implementation_of(const OpCase& op, const std::any& arguments) {
+    if (op.operation != "gemm" && op.operation != "conv2d") return "flyball";
+    bool winograd = false;
+    const auto look = [&](const auto& held) { winograd = cpu::winograd::applies(held); };
+    if_holds<Conv2dForward<float>>(arguments, look);
+    if_holds<Conv2dBackwardData<float>>(arguments, look);
+    if_holds<Conv2dBackwardWeights<float>>(arguments, look);
+    return winograd ? "flyball" : backend_name();
   }
 
   static void print_header(const std::string& family) {
@@ -131,6 +144,7 @@ class KernelBench {
     if (!fault.empty()) return "wrong " + fault;
     const Operands operands(stream_, op, DType::f32, kSeed, 0);
     const Launch launch = op.prepare(operands);
+    if (op.arguments) row.implementation = implementation_of(op, op.arguments(operands));
     row.timing = measure([&] { launch(stream_); }, options_.seconds, wall());
     const double us = row.timing.median;
     row.gflops = 1e-3 * op.flops / us;
@@ -152,7 +166,7 @@ class KernelBench {
     const Operands checked(stream_, op, DType::f32, kSeed, 0);
     op.prepare(checked)(stream_);
     for (const Peer& peer : peers) {
-      if (peer.implementation == implementation_of(op)) continue;  // ours is that library
+      if (peer.implementation == row.implementation) continue;  // ours is that library
       peer.run();
       const double error = difference(op, checked, operands, peer.leaves);
       if (!(error < kPeerError)) {
@@ -221,7 +235,7 @@ class KernelBench {
                                 {"shape", op.name},
                                 {"dtype", "f32"},
                                 {"device", "cpu"},
-                                {"implementation", implementation_of(op)},
+                                {"implementation", row.implementation},
                                 {"us", row.timing.median},
                                 {"p10", row.timing.p10},
                                 {"p90", row.timing.p90},

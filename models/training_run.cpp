@@ -6,6 +6,7 @@
 
 #include "framework/safetensors.h"
 #include "kernels/cpu/backend.h"
+#include "kernels/cpu/instruction_set.h"
 #include "kernels/cpu/parallel.h"
 #include "models/checkpoints.h"
 #include "models/run_summary.h"
@@ -71,13 +72,20 @@ RunOptions resumed_options(const Task& task, const RunOptions& given) {
   return options;
 }
 
+// The device, and what of a CPU decides how convolutions are computed.
+std::string device_text(const std::string& device) {
+  if (parse_device(device).kind != Device::Kind::cpu) return device;
+  return str(device, " (", cpu::name_of(cpu::instruction_set()), ", Winograd ",
+             cpu::name_of(cpu::winograd_use()), ")");
+}
+
 void print_start(const RunOptions& options, TrainingSetup& setup) {
   const int64_t held_out = setup.validation() == nullptr ? 0 : setup.validation()->samples();
   std::fprintf(stderr,
                "%s: %s parameters, %s training and %s validation samples of %s, %s, %d thread%s\n",
                options.model.c_str(), count_text(parameter_count(setup.module())).c_str(),
                count_text(setup.training().samples()).c_str(), count_text(held_out).c_str(),
-               setup.dataset().name().c_str(), options.device.c_str(), options.threads,
+               setup.dataset().name().c_str(), device_text(options.device).c_str(), options.threads,
                options.threads == 1 ? "" : "s");
 }
 
@@ -155,7 +163,10 @@ void train(Task& task, RunOptions options) {
 int run_program(Task& task, int argc, char** argv) {
   return run_main(task.binary().model, [&] {
     RunOptions options = parse_run_options(task.binary(), argc, argv);
-    cpu::backend();  // reads FLYBALL_CPU_BACKEND: a wrong value is refused here
+    // Read FLYBALL_CPU_BACKEND, _WINOGRAD and _ISA: wrong values are refused here.
+    cpu::backend();
+    cpu::winograd_use();
+    cpu::instruction_set();
     cpu::set_threads(options.threads);
     if (options.eval_only) {
       score_checkpoint(task, options);

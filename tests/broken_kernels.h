@@ -80,6 +80,9 @@ OpCase run_with(const std::string& title, const char* name, Body body) {
 }
 
 std::vector<BrokenKernel> broken_kernels();
+// Of winograd_cases(), in f32 alone; and what they are made from.
+std::vector<BrokenKernel> broken_winograd();
+std::vector<OpCase> unbroken_winograd();
 void add_broken_batch_norm(std::vector<BrokenKernel>& all);
 void add_broken_losses_and_optimizers(std::vector<BrokenKernel>& all);
 void add_broken_sequences(std::vector<BrokenKernel>& all);

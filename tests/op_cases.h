@@ -229,6 +229,9 @@ std::vector<OpCase> embedding_cases();
 std::vector<OpCase> lstm_cases();
 std::vector<OpCase> sequence_pool_cases();
 
+// 3x3 convolutions at stride 1 with the tolerances of Winograd's algorithm, for the CPU in f32.
+std::vector<OpCase> winograd_cases();
+
 // The whole table.
 std::vector<OpCase> op_cases();
 

@@ -103,6 +103,15 @@ done
 refuse mnist_mlp "no training sample" --data "$work/good" --validation-fraction 0.999
 refuse mnist_mlp "no training sample" --data "$work/good" --validation-fraction 0.999 --limit-train 10
 
+# The environment.
+FLYBALL_CPU_BACKEND=mkl refuse mnist_cnn 'FLYBALL_CPU_BACKEND is "mkl", expected eigen or onednn' --data "$work/good"
+FLYBALL_CPU_WINOGRAD=on refuse mnist_cnn 'FLYBALL_CPU_WINOGRAD is "on", expected auto, off or always' --data "$work/good"
+FLYBALL_CPU_ISA=sse9 refuse mnist_cnn 'FLYBALL_CPU_ISA is "sse9", expected portable, avx2 or avx512' --data "$work/good"
+for isa in avx2 avx512; do
+  ! grep -qw "${isa/avx512/avx512vl}" /proc/cpuinfo || continue
+  FLYBALL_CPU_ISA=$isa refuse mnist_cnn "FLYBALL_CPU_ISA is $isa, but this machine does not have it" --data "$work/good"
+done
+
 # Good runs, on the small sets.
 small=(--data "$work/good" --epochs 1 --threads 2)
 call 0 mnist_mlp "${small[@]}" --out "$work/mlp" --json
@@ -133,6 +142,9 @@ call 0 mnist_cnn "${small[@]}" --out "$work/cnn" --batch-size 16
 says "$work/cnn/model.safetensors" "$work/out"
 says "54 training and 6 validation samples" "$work/err"
 same "$(grep -c '^epoch 1/1' "$work/err")" 1 "progress lines (one look at the log)"
+FLYBALL_CPU_WINOGRAD=off FLYBALL_CPU_ISA=portable call 0 mnist_cnn "${small[@]}" --out "$work/plain_cnn" --batch-size 16
+says "cpu (portable, Winograd off), 2 threads" "$work/err"
+! cmp -s "$work/cnn/model.safetensors" "$work/plain_cnn/model.safetensors" || fail "the same bits without Winograd"
 call 0 mnist_cnn "${small[@]}" --eval-only --checkpoint "$work/cnn" --batch-size 16 --json
 same "$(value eval_accuracy "$work/out")" "$(value test_accuracy "$work/cnn/summary.json")" "accuracy scored again"
 

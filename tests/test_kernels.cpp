@@ -10,17 +10,24 @@ using namespace flyball::testing;
 
 namespace {
 
+// A library, and nothing in its place.
 class WithBackend {
  public:
-  explicit WithBackend(cpu::Backend backend) : before_(cpu::backend()) {
+  explicit WithBackend(cpu::Backend backend)
+      : before_(cpu::backend()), winograd_before_(cpu::winograd_use()) {
     cpu::set_backend(backend);
+    cpu::set_winograd_use(cpu::WinogradUse::kOff);
   }
-  ~WithBackend() { cpu::set_backend(before_); }
+  ~WithBackend() {
+    cpu::set_backend(before_);
+    cpu::set_winograd_use(winograd_before_);
+  }
   WithBackend(const WithBackend&) = delete;
   WithBackend& operator=(const WithBackend&) = delete;
 
  private:
   cpu::Backend before_;
+  cpu::WinogradUse winograd_before_;
 };
 
 void check_family(const std::string& operation, DType real) {

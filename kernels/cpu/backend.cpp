@@ -28,10 +28,9 @@ std::atomic<Backend>& current_backend() {
 WinogradUse initial_winograd_use() {
   const char* name = std::getenv("FLYBALL_CPU_WINOGRAD");
   if (name == nullptr || *name == '\0') return WinogradUse::kAuto;
-  const std::string_view use(name);
-  if (use == "auto") return WinogradUse::kAuto;
-  if (use == "off") return WinogradUse::kOff;
-  if (use == "always") return WinogradUse::kAlways;
+  for (const WinogradUse use : {WinogradUse::kAuto, WinogradUse::kOff, WinogradUse::kAlways}) {
+    if (std::string_view(name) == name_of(use)) return use;
+  }
   throw Error(str("FLYBALL_CPU_WINOGRAD is \"", name, "\", expected auto, off or always"));
 }
 
@@ -63,6 +62,18 @@ WinogradUse winograd_use() { return current_winograd_use().load(std::memory_orde
 
 void set_winograd_use(WinogradUse use) {
   current_winograd_use().store(use, std::memory_order_relaxed);
+}
+
+const char* name_of(WinogradUse use) {
+  switch (use) {
+    case WinogradUse::kAlways:
+      return "always";
+    case WinogradUse::kOff:
+      return "off";
+    case WinogradUse::kAuto:
+      break;
+  }
+  return "auto";
 }
 
 }  // namespace flyball::cpu

@@ -16,5 +16,6 @@ enum class WinogradUse { kAuto, kOff, kAlways };
 
 WinogradUse winograd_use();
 void set_winograd_use(WinogradUse);
+const char* name_of(WinogradUse);
 
 }  // namespace flyball::cpu

@@ -1,6 +1,8 @@
 #include "kernels/conv2d.h"
 
+#include "kernels/cpu/winograd.h"
 #include "tests/op_cases.h"
+#include "tests/op_cases/winograd.h"
 #include "tests/reference/conv2d.h"
 
 namespace flyball::testing {
@@ -180,6 +182,14 @@ constexpr Conv2dShape kLargeShapes[] = {
     {3, 32, 32, 72, 72, 3, 3, 2, 1},
 };
 
+// Winograd's tiles: one, whole ones, edges of 1, 2 and 3, several groups of them.
+constexpr Conv2dShape kWinogradShapes[] = {
+    {1, 4, 4, 1, 1, 3, 3, 1, 1},    {2, 8, 12, 16, 32, 3, 3, 1, 1},
+    {2, 7, 11, 17, 15, 3, 3, 1, 0}, {3, 9, 10, 33, 40, 3, 3, 1, 1},
+    {2, 9, 5, 7, 20, 3, 3, 1, 2},   {2, 1, 13, 5, 6, 3, 3, 1, 1},
+    {2, 2, 1, 31, 65, 3, 3, 1, 2},  {30, 16, 16, 16, 17, 3, 3, 1, 1},
+};
+
 // Tensor cores: whole vectors of channels and not, filters up to 7 x 7, padding up to 3.
 constexpr Conv2dShape kTensorShapes[] = {
     {2, 9, 9, 8, 16, 3, 3, 1, 1},   {2, 10, 9, 64, 64, 3, 3, 2, 1}, {1, 11, 11, 8, 24, 5, 5, 1, 2},
@@ -231,20 +241,49 @@ void add_tensor_tests(std::vector<OpCase>& cases, Unit unit) {
   }
 }
 
+void add_every_case(std::vector<OpCase>& cases, const Conv2dShape& d) {
+  cases.push_back(forward_case(d, {}));
+  cases.push_back(forward_case(d, {.bias = true}));
+  cases.push_back(forward_case(d, {.relu = true}));
+  cases.push_back(forward_case(d, {.bias = true, .relu = true}));
+  for (const bool accumulate : {false, true}) {
+    cases.push_back(backward_data_case(d, accumulate));
+    cases.push_back(backward_weights_case(d, accumulate));
+  }
+}
+
+// Whether the CPU makes a case this way, as far as the shape decides.
+bool goes_by_winograd(const OpCase& op, const Conv2dShape& d) {
+  namespace winograd = cpu::winograd;
+  const std::string result = op.operands.back().name;
+  if (result == "y") return winograd::applies(Conv2dForward<float>{.shape = d});
+  if (result == "dx") return winograd::applies(Conv2dBackwardData<float>{.shape = d});
+  return winograd::applies(Conv2dBackwardWeights<float>{.shape = d});
+}
+
 }  // namespace
+
+std::vector<OpCase> winograd_cases() {
+  std::vector<OpCase> cases;
+  const auto add = [&](const Conv2dShape& d) {
+    if (d.r != 3 || d.s != 3 || d.stride != 1) return;
+    std::vector<OpCase> all;
+    add_every_case(all, d);
+    for (OpCase& op : all) {
+      op.name = "winograd " + op.name;
+      expect_winograd(op, d);
+      cases.push_back(std::move(op));
+    }
+  };
+  for (const Conv2dShape& d : kTestShapes) add(d);
+  for (const Conv2dShape& d : kWinogradShapes) add(d);
+  for (const Conv2dShape& d : kLargeShapes) add(d);
+  return cases;
+}
 
 std::vector<OpCase> conv2d_cases() {
   std::vector<OpCase> cases;
-  for (const Conv2dShape& d : kTestShapes) {
-    cases.push_back(forward_case(d, {}));
-    cases.push_back(forward_case(d, {.bias = true}));
-    cases.push_back(forward_case(d, {.relu = true}));
-    cases.push_back(forward_case(d, {.bias = true, .relu = true}));
-    for (const bool accumulate : {false, true}) {
-      cases.push_back(backward_data_case(d, accumulate));
-      cases.push_back(backward_weights_case(d, accumulate));
-    }
-  }
+  for (const Conv2dShape& d : kTestShapes) add_every_case(cases, d);
   for (const Conv2dShape& d : kLargeShapes) {
     for (OpCase& op :
          std::vector<OpCase>{forward_case(d, {.bias = true, .relu = true}),
@@ -272,6 +311,7 @@ std::vector<OpCase> conv2d_cases() {
                                backward_data_case(d, false, unit),
                                backward_weights_case(d, false, normal(), unit)}) {
         op.benchmark = true;
+        if (unit == Unit::simt && goes_by_winograd(op, d)) expect_winograd(op, d);
         cases.push_back(std::move(op));
       }
     }
