@@ -35,6 +35,7 @@ struct Options {
   int threads = 1;
   double seconds = 5;
   std::string schedule = "constant";
+  bool evaluate = false;
   bool json = false;
 };
 
@@ -132,6 +133,15 @@ class Workload {
         adam_(stream_, arena_, rate_),
         batch_(make_batch(options, stream_)) {}
 
+  StepTime evaluation_step() {
+    const bool wall = options_.threads > 1;
+    const NoGradient no_gradient;
+    const Context context{.stream = stream_};
+    const double start = now(wall);
+    softmax_cross_entropy(context, model_.forward(context, batch_), batch_.labels);
+    return {.forward = 1e3 * (now(wall) - start)};
+  }
+
   StepTime step() {
     const bool wall = options_.threads > 1;
     const Context context{.stream = stream_, .training = true, .seed = 1, .step = rate_.step()};
@@ -173,7 +183,7 @@ std::vector<StepTime> repeat(Step step, double seconds, size_t at_least) {
 int run_bench(const Options& options) {
   cpu::set_threads(options.threads);
   Workload workload(options);
-  const auto step = [&] { return workload.step(); };
+  const auto step = [&] { return options.evaluate ? workload.evaluation_step() : workload.step(); };
   repeat(step, std::min(3.0, options.seconds / 3), 3);
   const int64_t faults = page_faults();
   const std::vector<StepTime> times = repeat(step, options.seconds, 5);
@@ -187,6 +197,7 @@ int run_bench(const Options& options) {
   nlohmann::ordered_json line{
       {"implementation", "flyball"},
       {"model", options.model},
+      {"mode", options.evaluate ? "evaluation" : "training"},
       {"batch", options.batch},
       {"threads", options.threads},
       {"clock", options.threads == 1 ? "cpu" : "wall"},
@@ -196,20 +207,22 @@ int run_bench(const Options& options) {
       {"step_ms_min", quantile(totals, 0)},
       {"step_ms_p10", quantile(totals, 0.1)},
       {"step_ms_p90", quantile(totals, 0.9)},
-      {"forward_ms", median_of(times, [](const StepTime& t) { return t.forward; })},
-      {"backward_ms", median_of(times, [](const StepTime& t) { return t.backward; })},
-      {"optimizer_ms", median_of(times, [](const StepTime& t) { return t.optimizer; })},
       {"samples_per_second", 1e3 * static_cast<double>(options.batch) / step_ms},
       {"peak_rss_mb", static_cast<double>(peak_memory_bytes()) / (1024 * 1024)},
       {"page_faults_per_step", faults_per_step},
       {"parameters", workload.parameters()}};
+  if (!options.evaluate) {
+    line["forward_ms"] = median_of(times, [](const StepTime& t) { return t.forward; });
+    line["backward_ms"] = median_of(times, [](const StepTime& t) { return t.backward; });
+    line["optimizer_ms"] = median_of(times, [](const StepTime& t) { return t.optimizer; });
+  }
   if (options.json) {
     std::printf("%s\n", line.dump().c_str());
     return 0;
   }
-  std::printf("%s, batch %lld, %d thread%s, %zu steps (%s time)\n", options.model.c_str(),
-              static_cast<long long>(options.batch), options.threads,
-              options.threads == 1 ? "" : "s", times.size(),
+  std::printf("%s, %s, batch %lld, %d thread%s, %zu steps (%s time)\n", options.model.c_str(),
+              options.evaluate ? "evaluation" : "training", static_cast<long long>(options.batch),
+              options.threads, options.threads == 1 ? "" : "s", times.size(),
               options.threads == 1 ? "process" : "wall");
   for (const char* key :
        {"step_ms", "step_ms_p10", "step_ms_p90", "forward_ms", "backward_ms", "optimizer_ms",
@@ -233,6 +246,7 @@ void parse(CLI::App& app, Options& options, int argc, char** argv) {
   app.add_option("--schedule", options.schedule, "learning-rate rule")
       ->check(CLI::IsMember(schedule_names()))
       ->capture_default_str();
+  app.add_flag("--evaluate", options.evaluate, "time the forward pass of an evaluation instead");
   app.add_flag("--json", options.json, "print one JSON line");
   app.parse(argc, argv);
 }

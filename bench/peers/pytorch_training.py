@@ -15,8 +15,10 @@ import time
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--model", choices=["mlp", "cnn", "bilstm", "resnet18"], required=True)
 parser.add_argument("--batch", type=int, default=64)
+parser.add_argument("--width", type=int, default=64, help="of resnet18")
 parser.add_argument("--threads", type=int, default=1)
 parser.add_argument("--seconds", type=float, default=5)
+parser.add_argument("--evaluate", action="store_true", help="time the forward pass of an evaluation instead")
 parser.add_argument("--optimizer-only", action="store_true", help="time Adam alone")
 parser.add_argument("--layout", choices=["auto", "nchw", "nhwc"], default="auto",
                     help="of images; auto: nhwc (channels_last), the faster one")
@@ -74,11 +76,12 @@ class Block(nn.Module):
 
 
 def resnet18():
-    layers, c = [nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU()], 64
-    for k, stride in ((64, 1), (128, 2), (256, 2), (512, 2)):
+    width = arguments.width
+    layers, c = [nn.Conv2d(3, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()], width
+    for k, stride in ((width, 1), (2 * width, 2), (4 * width, 2), (8 * width, 2)):
         layers += [Block(c, k, stride), Block(k, k, 1)]
         c = k
-    return nn.Sequential(*layers, nn.AvgPool2d(4), nn.Flatten(), nn.Linear(512, 10))
+    return nn.Sequential(*layers, nn.AvgPool2d(4), nn.Flatten(), nn.Linear(8 * width, 10))
 
 
 def make_model_and_batch(name, n):
@@ -156,17 +159,30 @@ def main():
         adam.step()
         return start, CLOCK()
 
+    def evaluation_step():
+        start = CLOCK()
+        with torch.inference_mode():
+            F.cross_entropy(model(x), labels)
+        return start, CLOCK()
+
+    step = training_step
     if arguments.optimizer_only:
         training_step()
-    phases, usage = measure(optimizer_step if arguments.optimizer_only else training_step,
-                            arguments.seconds)
+        step = optimizer_step
+    elif arguments.evaluate:
+        model.eval()
+        step = evaluation_step
+    phases, usage = measure(step, arguments.seconds)
     totals = sorted(sum(times) for times in phases)
     medians = [round(statistics.median(column), 4) for column in zip(*phases)]
-    names = ["optimizer_ms"] if len(medians) == 1 else ["forward_ms", "backward_ms", "optimizer_ms"]
+    names = ["optimizer_ms"] if arguments.optimizer_only else ["forward_ms", "backward_ms", "optimizer_ms"]
+    if arguments.evaluate:
+        names = []
     step_ms = statistics.median(totals)
     print(json.dumps({
         "implementation": "pytorch",
         "model": arguments.model,
+        "mode": "evaluation" if arguments.evaluate else "training",
         "batch": arguments.batch,
         "threads": arguments.threads,
         "clock": "cpu" if CLOCK is time.process_time else "wall",
