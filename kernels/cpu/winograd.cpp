@@ -11,14 +11,17 @@
 namespace flyball::cpu::winograd {
 namespace {
 
-// Transformed tiles that are multiplied before the next are made, so that they stay in the cache.
-constexpr int64_t kGroupFloats = int64_t{1} << 18;
-constexpr int64_t kLeastGroup = 64, kLargestGroup = 256;
-
-int64_t round_up(int64_t count, int64_t multiple) {
-  return (count + multiple - 1) / multiple * multiple;
-}
 int64_t ceil_div(int64_t count, int64_t by) { return (count + by - 1) / by; }
+int64_t round_up(int64_t count, int64_t multiple) { return ceil_div(count, multiple) * multiple; }
+
+// Tiles that are transformed and multiplied before the next, for filters of c x k: few enough for
+// half a megabyte to hold their `channels`, and not so few that large filters are read from memory
+// all the time.
+int64_t group_size(int64_t channels, int64_t c, int64_t k) {
+  constexpr int64_t kFloats = int64_t{1} << 17, kLargeFilters = int64_t{1} << 20;
+  const int64_t least = kPoints * c * k > kLargeFilters ? 64 : 32;
+  return std::clamp<int64_t>(kFloats / (kPoints * channels), least, 256);
+}
 
 const Kernels& kernels() {
 #ifdef __x86_64__
@@ -70,7 +73,7 @@ struct Convolution {
   bool accumulate = false;
 };
 
-// The tiles of a convolution and the panels of its channels.
+// The tiles of a convolution, in groups, and its channels, in blocks of some panels.
 class Convolver {
  public:
   explicit Convolver(const Convolution& v)
@@ -78,93 +81,95 @@ class Convolver {
         c_(v.from.channels),
         k_(v.to.channels),
         width_(kernels().panel_width),
-        panels_(ceil_div(k_, width_)),
+        blocks_(ceil_div(k_, kBlock)),
         tiles_(v.images * v.to.tiles_h * v.to.tiles_w),
-        group_(std::clamp(kGroupFloats / (kPoints * c_), kLeastGroup, kLargestGroup)) {}
+        group_(group_size(c_, c_, k_)) {}
 
   void run() {
     const int64_t groups = ceil_div(tiles_, group_);
     zeros_ = zeros<struct Padding>(c_);
     if (groups > kMostRepeats) transform_all_filters();
-    // Where groups are few, each is taken several times, for some of the panels each time. No sum
+    // Where groups are few, each is taken several times, for some of the blocks each time. No sum
     // is cut by that.
     const int64_t parts =
-        threads() == 1 ? 1 : std::clamp<int64_t>(ceil_div(2 * threads(), groups), 1, panels_);
+        threads() == 1 ? 1 : std::clamp<int64_t>(ceil_div(2 * threads(), groups), 1, blocks_);
     parallel_for(groups * parts, [&](int64_t i) {
       const int64_t first = i / parts * group_, part = i % parts;
-      convolve({first, std::min(group_, tiles_ - first)}, part * panels_ / parts,
-               (part + 1) * panels_ / parts);
+      convolve({first, std::min(group_, tiles_ - first)}, part * blocks_ / parts,
+               (part + 1) * blocks_ / parts);
     });
   }
 
  private:
+  static constexpr int64_t kBlock = 64;
   // Up to so many groups transform the filters anew, which stay in the cache then.
   static constexpr int64_t kMostRepeats = 2;
-  // Channels that are summed in a row: a panel's filters of so many stay in the cache, and the sum
+  // Channels that are summed in a row: a block's filters of so many stay in the cache, and the sum
   // of sums has smaller errors.
-  static constexpr int64_t kDepth = 128;
+  static constexpr int64_t kDepth = 64;
 
-  int64_t columns_of(int64_t panel) const { return std::min(width_, k_ - panel * width_); }
+  int64_t columns_of(int64_t block) const { return std::min(kBlock, k_ - block * kBlock); }
 
-  void transform_filters(int64_t panel, int64_t row, int64_t rows, const PointMatrices& to) const {
+  void transform_filters(int64_t block, int64_t row, int64_t rows, const PointMatrices& to) const {
     const TransformFilters filters{.filters = v_.filters,
-                                   .k = v_.turned ? c_ : k_,
                                    .c = v_.turned ? k_ : c_,
                                    .row = row,
                                    .rows = rows,
-                                   .first_column = panel * width_,
-                                   .columns = columns_of(panel),
+                                   .first_column = block * kBlock,
+                                   .columns = columns_of(block),
                                    .to = to};
     (v_.turned ? kernels().transform_turned_filters : kernels().transform_filters)(filters);
   }
 
   void transform_all_filters() {
     filters_ = matrices<struct AllFilters>(c_, k_, width_);
-    parallel_for(panels_,
-                 [&](int64_t panel) { transform_filters(panel, 0, c_, filters_of(panel, 0, c_)); });
+    parallel_for(blocks_,
+                 [&](int64_t block) { transform_filters(block, 0, c_, filters_of(block, 0, c_)); });
   }
-  // Rows of the panel.
-  PointMatrices filters_of(int64_t panel, int64_t row, int64_t rows) const {
+  // A block from row `row` on.
+  PointMatrices filters_of(int64_t block, int64_t row, int64_t rows) const {
     if (filters_.data != nullptr) {
-      return {filters_.at(row, panel * width_), filters_.point_stride, rows, width_};
+      return {filters_.at(row, block * kBlock), filters_.point_stride, c_, width_};
     }
-    const PointMatrices filters = matrices<struct SomeFilters>(rows, width_, width_);
-    transform_filters(panel, row, rows, filters);
+    const PointMatrices filters = matrices<struct SomeFilters>(rows, kBlock, width_);
+    transform_filters(block, row, rows, filters);
     return filters;
   }
 
-  // The products of tiles with a panel of filters.
-  void multiply(int64_t tiles, const PointMatrices& data, int64_t panel,
+  // The products of tiles with a block of filters.
+  void multiply(int64_t tiles, const PointMatrices& data, int64_t block,
                 const PointMatrices& products) const {
     for (int64_t row = 0; row < c_; row += kDepth) {
       const int64_t rows = std::min(kDepth, c_ - row);
-      const PointMatrices filters = filters_of(panel, row, rows);
+      const PointMatrices filters = filters_of(block, row, rows);
       for (int64_t point = 0; point < kPoints; ++point) {
-        kernels().multiply({.a = data.at(0, row) + point * data.point_stride,
-                            .slice_stride = data.rows * data.width,
-                            .b = filters.data + point * filters.point_stride,
-                            .c = products.data + point * products.point_stride,
-                            .m = tiles,
-                            .depth = rows,
-                            .columns = columns_of(panel),
-                            .accumulate = row > 0});
+        for (int64_t column = 0; column < columns_of(block); column += width_) {
+          kernels().multiply({.a = data.at(0, row) + point * data.point_stride,
+                              .slice_stride = data.rows * data.width,
+                              .b = filters.at(0, column) + point * filters.point_stride,
+                              .c = products.at(0, column) + point * products.point_stride,
+                              .m = tiles,
+                              .depth = rows,
+                              .columns = std::min(width_, columns_of(block) - column),
+                              .accumulate = row > 0});
+        }
       }
     }
   }
 
-  void convolve(const Tiles& tiles, int64_t first_panel, int64_t last_panel) const {
+  void convolve(const Tiles& tiles, int64_t first_block, int64_t last_block) const {
     const PointMatrices data = matrices<struct Data>(tiles.count, c_, kSliceWidth);
     kernels().transform_data(
         {.images = v_.x, .zeros = zeros_, .shape = v_.from, .tiles = tiles, .to = data});
-    const PointMatrices products = matrices<struct Products>(tiles.count, width_, width_);
-    for (int64_t panel = first_panel; panel < last_panel; ++panel) {
-      multiply(tiles.count, data, panel, products);
+    const PointMatrices products = matrices<struct Products>(tiles.count, kBlock, width_);
+    for (int64_t block = first_block; block < last_block; ++block) {
+      multiply(tiles.count, data, block, products);
       kernels().transform_outputs({.m = products,
                                    .images = v_.y,
                                    .shape = v_.to,
                                    .tiles = tiles,
-                                   .first_channel = panel * width_,
-                                   .channels = columns_of(panel),
+                                   .first_channel = block * kBlock,
+                                   .channels = columns_of(block),
                                    .bias = v_.bias,
                                    .relu = v_.relu,
                                    .accumulate = v_.accumulate});
@@ -172,9 +177,9 @@ class Convolver {
   }
 
   const Convolution& v_;
-  int64_t c_, k_, width_, panels_, tiles_, group_;
+  int64_t c_, k_, width_, blocks_, tiles_, group_;
   const float* zeros_ = nullptr;
-  PointMatrices filters_{};  // of all panels, or none
+  PointMatrices filters_{};  // of all blocks, or none
 };
 
 bool possible(const Conv2dShape& d) {
@@ -235,8 +240,7 @@ void conv2d_backward_weights(const Conv2dBackwardWeights<float>& b) {
   const Conv2dShape& d = b.shape;
   const int64_t width = kernels().panel_width, panels = ceil_div(d.c, width);
   const int64_t count = d.n * tiles_across(d.p()) * tiles_across(d.q());
-  const int64_t size = std::min(count, std::clamp(2 * kGroupFloats / (kPoints * (d.c + d.k)),
-                                                  kLeastGroup, 2 * kLargestGroup));
+  const int64_t size = std::min(count, group_size((d.c + d.k) / 2, d.c, d.k));
   constexpr int64_t kRows = 32;         // filters of a block of products
   constexpr int64_t kTilesAtOnce = 16;  // transformed at a time
   const PointMatrices data = matrices<struct Data>(size, d.c, width);

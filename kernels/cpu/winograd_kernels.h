@@ -46,11 +46,11 @@ struct TransformPatches {
   int64_t row = 0;
 };
 
-// Rows row .. row + rows - 1 of one panel of the transformed filters: of [c, k], or of [k, c] with
-// the filters turned by 180 degrees. filters: [k, 3, 3, c]; to: those rows of that panel alone.
+// Some rows and columns of the transformed filters, to the rows and panels from `to` on: of [c, k],
+// or of [k, c] with the filters turned by 180 degrees. filters: [k, 3, 3, c].
 struct TransformFilters {
   const float* filters = nullptr;
-  int64_t k = 0, c = 0;
+  int64_t c = 0;
   int64_t row = 0, rows = 0;
   int64_t first_column = 0, columns = 0;
   PointMatrices to;

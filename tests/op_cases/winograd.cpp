@@ -48,9 +48,9 @@ std::vector<double> magnitude_of(const OpCase& op, const Conv2dShape& d, const O
 
 // The roundings behind a term of a result. The transforms of kernels/cpu/winograd_matrices.h have,
 // for each axis, at most 3 (B^T), 4 (G, its constants rounded), 3 (A^T), 2 (A) and 5 (G^T); then
-// come a product, the sum over `terms` in parts of at least 64, and the bias or what was there.
+// come a product, the sum over `terms` in parts of at least 32, and the bias or what was there.
 // Forward and backward data: 2 (3 + 4 + 3) + 2; backward weights: 2 (3 + 2 + 5) + 2.
-int64_t roundings_of(int64_t terms) { return 22 + terms + terms / 64 + 1; }
+int64_t roundings_of(int64_t terms) { return 22 + terms + terms / 32 + 1; }
 
 }  // namespace
 
