@@ -14,7 +14,10 @@ namespace flyball::cpu {
 template <class Isa>
 struct Vectors {
   static constexpr int kWidth = Isa::kWidth;
+  // Typedefs, since g++ ignores the attributes of a template's alias.
+  // NOLINTNEXTLINE(modernize-use-using)
   typedef float Vector __attribute__((vector_size(kWidth * sizeof(float))));
+  // NOLINTNEXTLINE(modernize-use-using)
   typedef float Unaligned
       __attribute__((vector_size(kWidth * sizeof(float)), aligned(sizeof(float)), may_alias));
 

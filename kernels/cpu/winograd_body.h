@@ -47,23 +47,23 @@ struct Body {
 
   template <class Transform>
   static void transform_patches(const TransformPatches& p) {
-    constexpr int size = Transform::kIn;
+    constexpr int kSize = Transform::kIn;
     const int64_t c = p.shape.channels;
     for (int64_t t = 0; t < p.tiles.count; ++t) {
       const Place place = place_of(p.shape, p.tiles.first + t);
-      const float* pixels[size * size];
-      for (int i = 0; i < size; ++i) {
+      const float* pixels[kSize * kSize];
+      for (int i = 0; i < kSize; ++i) {
         const int64_t h = place.h + i;
-        for (int j = 0; j < size; ++j) {
+        for (int j = 0; j < kSize; ++j) {
           const int64_t w = place.w + j;
           const bool inside = h >= 0 && h < p.shape.h && w >= 0 && w < p.shape.w;
-          pixels[i * size + j] =
+          pixels[i * kSize + j] =
               inside ? p.images + ((place.image * p.shape.h + h) * p.shape.w + w) * c : p.zeros;
         }
       }
       for_each_vector<Isa>(c, [&](int64_t channel, auto full) {
-        Vector x[size * size], points[kPoints];
-        for (int i = 0; i < size * size; ++i) x[i] = load(pixels[i] + channel, c - channel, full);
+        Vector x[kSize * kSize], points[kPoints];
+        for (int i = 0; i < kSize * kSize; ++i) x[i] = load(pixels[i] + channel, c - channel, full);
         transform_both_axes<Transform>(x, points);
         store_points(points, p.to.at(p.row + t, channel), p.to.point_stride);
       });

@@ -88,19 +88,19 @@ struct FilterGradientTransform {
 // y = T x T^T for the matrix T of a transform; x: [kIn, kIn], y: [kOut, kOut].
 template <class Transform, class V>
 FLYBALL_INLINE void transform_both_axes(const V* x, V* y) {
-  constexpr int in = Transform::kIn, out = Transform::kOut;
-  V half[out * in];
+  constexpr int kIn = Transform::kIn, kOut = Transform::kOut;
+  V half[kOut * kIn];
 #pragma GCC unroll 6
-  for (int j = 0; j < in; ++j) {
-    V from[in], to[out];
+  for (int j = 0; j < kIn; ++j) {
+    V from[kIn], to[kOut];
 #pragma GCC unroll 6
-    for (int i = 0; i < in; ++i) from[i] = x[i * in + j];
+    for (int i = 0; i < kIn; ++i) from[i] = x[i * kIn + j];
     Transform::apply(from, to);
 #pragma GCC unroll 6
-    for (int i = 0; i < out; ++i) half[i * in + j] = to[i];
+    for (int i = 0; i < kOut; ++i) half[i * kIn + j] = to[i];
   }
 #pragma GCC unroll 6
-  for (int i = 0; i < out; ++i) Transform::apply(half + i * in, y + i * out);
+  for (int i = 0; i < kOut; ++i) Transform::apply(half + i * kIn, y + i * kOut);
 }
 
 }  // namespace flyball::cpu::winograd

@@ -36,14 +36,14 @@ inline WinogradMatrices absolute(WinogradMatrices m) {
 // T x T^T, or with `transpose` T^T x T: [in, in] to [out, out].
 template <bool transpose = false, size_t rows, size_t columns, class At>
 std::vector<double> both_axes(const double (&t)[rows][columns], At at) {
-  constexpr size_t in = transpose ? rows : columns, out = transpose ? columns : rows;
+  constexpr size_t kIn = transpose ? rows : columns, kOut = transpose ? columns : rows;
   const auto entry = [&](size_t i, size_t j) { return transpose ? t[j][i] : t[i][j]; };
-  std::vector<double> y(out * out);
-  for (size_t i = 0; i < in; ++i)
-    for (size_t j = 0; j < in; ++j) {
+  std::vector<double> y(kOut * kOut);
+  for (size_t i = 0; i < kIn; ++i)
+    for (size_t j = 0; j < kIn; ++j) {
       const double x = at(static_cast<int64_t>(i), static_cast<int64_t>(j));
-      for (size_t p = 0; x != 0 && p < out; ++p)
-        for (size_t q = 0; q < out; ++q) y[p * out + q] += entry(p, i) * entry(q, j) * x;
+      for (size_t p = 0; x != 0 && p < kOut; ++p)
+        for (size_t q = 0; q < kOut; ++q) y[p * kOut + q] += entry(p, i) * entry(q, j) * x;
     }
   return y;
 }
