@@ -61,19 +61,18 @@ TEST_CASE("winograd: every pass is within its derived tolerance, on every instru
 
 TEST_CASE("winograd: of normal numbers, the largest error is 2e-5 of the largest result") {
   const WithWinograd always(cpu::WinogradUse::kAlways);
-  for (const cpu::InstructionSet set : instruction_sets()) {
-    cpu::set_instruction_set(set);
-    double largest = 0;
-    for (const OpCase& op : winograd_cases()) {
+  double largest = 0;
+  for (const OpCase& op : winograd_cases()) {
+    const Expected expected = expected_results(op, DType::f32, 1, Oracle::f64_kernel);
+    for (const cpu::InstructionSet set : instruction_sets()) {
+      cpu::set_instruction_set(set);
       const Operands got(stream(), op, DType::f32, 1, 0);
       op.prepare(got)(stream());
-      double error = 0;
-      compare(op, expected_results(op, DType::f32, 1, Oracle::f64_kernel), got, &error);
-      largest = std::max(largest, error);
+      compare(op, expected, got, &largest);
     }
-    MESSAGE("largest error on " << std::string(cpu::name_of(set)) << ": " << largest);
-    CHECK(largest < 2e-5);
   }
+  MESSAGE("largest error: " << largest);
+  CHECK(largest < 2e-5);
 }
 
 TEST_CASE("winograd: the same bits for every number of threads") {
@@ -81,7 +80,7 @@ TEST_CASE("winograd: the same bits for every number of threads") {
   for (const cpu::InstructionSet set : instruction_sets()) {
     cpu::set_instruction_set(set);
     for (const OpCase& op : winograd_cases()) {
-      if (!contains(op.name, "30x16x16x16") && !contains(op.name, "135 -> 137")) continue;
+      if (!contains(op.name, "30x16x16x16") && !contains(op.name, "135 -> 72")) continue;
       cpu::set_threads(1);
       const std::vector<std::byte> one = result_of(op);
       for (const int threads : {2, 3, 7, 16}) {

@@ -188,6 +188,7 @@ constexpr Conv2dShape kWinogradShapes[] = {
     {2, 7, 11, 17, 15, 3, 3, 1, 0}, {3, 9, 10, 33, 40, 3, 3, 1, 1},
     {2, 9, 5, 7, 20, 3, 3, 1, 2},   {2, 1, 13, 5, 6, 3, 3, 1, 1},
     {2, 2, 1, 31, 65, 3, 3, 1, 2},  {30, 16, 16, 16, 17, 3, 3, 1, 1},
+    {1, 9, 8, 135, 72, 3, 3, 1, 1}, {1, 8, 5, 72, 137, 3, 3, 1, 1},
 };
 
 // Tensor cores: whole vectors of channels and not, filters up to 7 x 7, padding up to 3.
@@ -277,7 +278,6 @@ std::vector<OpCase> winograd_cases() {
   };
   for (const Conv2dShape& d : kTestShapes) add(d);
   for (const Conv2dShape& d : kWinogradShapes) add(d);
-  for (const Conv2dShape& d : kLargeShapes) add(d);
   return cases;
 }
 
