@@ -61,7 +61,7 @@ for signal in TERM INT; do
   case="stopped by SIG$signal"
   # A shell that is not interactive starts background jobs with SIGINT ignored.
   env --default-signal=INT "$bin/mnist_mlp" "${flags[@]}" --out "$work/asked" >"$work/out" 2>"$work/err" &
-  sleep 0.4
+  until [ -s "$work/asked/metrics.jsonl" ]; do sleep 0.02; done # it listens by then, however busy the machine is
   kill -$signal $!
   wait $! || fail "exit code $?, expected 0"
   if [ -e "$work/asked/summary.json" ]; then continue; fi
