@@ -19,6 +19,7 @@
 #include "kernels/philox.h"
 #include "models/bilstm.h"
 #include "models/cnn.h"
+#include "models/malloc_settings.h"
 #include "models/mlp.h"
 #include "models/resnet.h"
 #include "models/task.h"
@@ -254,6 +255,7 @@ void parse(CLI::App& app, Options& options, int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  keep_freed_memory();
   try {
     Options options;
     CLI::App app("Times whole training steps of a model on one fixed batch.", "bench_training");
