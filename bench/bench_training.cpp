@@ -5,48 +5,23 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <cmath>
 #include <cstdio>
-#include <ctime>
 #include <nlohmann/json.hpp>
-#include <numeric>
 #include <string>
 #include <vector>
 
+#include "bench/measure.h"
+#include "bench/training_workload.h"
 #include "framework/progress.h"
-#include "framework/trainer.h"
+#include "framework/run.h"
 #include "kernels/cpu/parallel.h"
-#include "kernels/philox.h"
-#include "models/bilstm.h"
-#include "models/cnn.h"
 #include "models/malloc_settings.h"
-#include "models/mlp.h"
-#include "models/resnet.h"
-#include "models/task.h"
 #include "schedulers/schedules.h"
 
 namespace {
 
 using namespace flyball;
-
-struct Options {
-  std::string model = "cnn";
-  int64_t batch = 64;
-  int64_t width = 64;  // of resnet18
-  int threads = 1;
-  double seconds = 5;
-  std::string schedule = "constant";
-  bool evaluate = false;
-  bool json = false;
-};
-
-// Process time for one thread, which other programs on the machine do not disturb; wall time for
-// more.
-double now(bool wall) {
-  timespec time{};
-  clock_gettime(wall ? CLOCK_MONOTONIC : CLOCK_PROCESS_CPUTIME_ID, &time);
-  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
-}
+using namespace flyball::bench;
 
 int64_t page_faults() {
   rusage usage{};
@@ -60,11 +35,6 @@ struct StepTime {
   double total() const { return forward + backward + optimizer; }
 };
 
-double quantile(std::vector<double> values, double q) {
-  std::sort(values.begin(), values.end());
-  return values[static_cast<size_t>(std::lround(q * static_cast<double>(values.size() - 1)))];
-}
-
 template <class Member>
 double median_of(const std::vector<StepTime>& times, Member member) {
   std::vector<double> values(times.size());
@@ -72,106 +42,24 @@ double median_of(const std::vector<StepTime>& times, Member member) {
   return quantile(values, 0.5);
 }
 
-constexpr int64_t kTime = 200;  // tokens of a sequence
-constexpr BiLstmOptions kBiLstm{.dropout = 0};
-
-Model make_network(const Options& options, Initializer& init) {
-  if (options.model == "bilstm") return make_model<BiLstm>(init, kBiLstm);
-  if (options.model == "resnet18") {
-    return make_model<ResNet18>(init, ResNetOptions{.width = options.width});
-  }
-  if (options.model == "mlp") return make_model<Mlp>(init, Mlp::complex());
-  return make_model<Cnn>(init);
+StepTime timed_step(Workload& workload, bool wall) {
+  const double start = now(wall);
+  workload.forward();
+  const double forward_done = now(wall);
+  workload.backward();
+  const double backward_done = now(wall);
+  workload.optimize();
+  const double end = now(wall);
+  workload.release();
+  return {1e3 * (forward_done - start), 1e3 * (backward_done - forward_done),
+          1e3 * (end - backward_done)};
 }
 
-Tensor random_tokens(const Stream& stream, int64_t batch) {
-  std::vector<int32_t> tokens(static_cast<size_t>(kTime * batch));
-  for (size_t i = 0; i < tokens.size(); ++i) {
-    tokens[i] = 1 + static_cast<int32_t>(philox_at(i, 1, 0, 7).word[0] %
-                                         static_cast<uint32_t>(kBiLstm.vocabulary - 1));
-  }
-  return Tensor::from_host(stream, {kTime, batch}, std::span<const int32_t>(tokens));
+StepTime timed_evaluation(Workload& workload, bool wall) {
+  const double start = now(wall);
+  workload.evaluate();
+  return {.forward = 1e3 * (now(wall) - start)};
 }
-
-Tensor random_images(const Stream& stream, const Shape& shape) {
-  std::vector<float> x(static_cast<size_t>(shape.count()));
-  for (size_t i = 0; i < x.size(); ++i) {
-    const PhiloxWords words = philox_at(i, 0, 0, 7);
-    x[i] = 3.4F * (uniform_float(words.word[0]) + uniform_float(words.word[1]) - 1);
-  }
-  return Tensor::from_host(stream, shape, std::span<const float>(x));
-}
-
-Batch make_batch(const Options& options, const Stream& stream) {
-  const int64_t n = options.batch;
-  const bool texts = options.model == "bilstm";
-  std::vector<int32_t> labels(static_cast<size_t>(n));
-  for (size_t i = 0; i < labels.size(); ++i)
-    labels[i] = static_cast<int32_t>(i * 7 % (texts ? 2 : 10));
-  Batch batch;
-  batch.count = n;
-  batch.labels = Tensor::from_host(stream, {n}, std::span<const int32_t>(labels));
-  if (texts) {
-    batch.x = random_tokens(stream, n);
-    const std::vector<int32_t> lengths(static_cast<size_t>(n), kTime);
-    batch.lengths = Tensor::from_host(stream, {n}, std::span<const int32_t>(lengths));
-  } else {
-    batch.x = random_images(
-        stream, options.model == "resnet18" ? Shape{n, 32, 32, 3} : Shape{n, 28, 28, 1});
-  }
-  return batch;
-}
-
-// A network on one fixed batch of random images or tokens.
-class Workload {
- public:
-  explicit Workload(const Options& options)
-      : options_(options),
-        init_(stream_, 1),
-        model_(make_network(options, init_)),
-        arena_(stream_, *model_.module),
-        rate_(stream_, make_rule(options.schedule, 1e-3)),
-        adam_(stream_, arena_, rate_),
-        batch_(make_batch(options, stream_)) {}
-
-  StepTime evaluation_step() {
-    const bool wall = options_.threads > 1;
-    const NoGradient no_gradient;
-    const Context context{.stream = stream_};
-    const double start = now(wall);
-    softmax_cross_entropy(context, model_.forward(context, batch_), batch_.labels);
-    return {.forward = 1e3 * (now(wall) - start)};
-  }
-
-  StepTime step() {
-    const bool wall = options_.threads > 1;
-    const Context context{.stream = stream_, .training = true, .seed = 1, .step = rate_.step()};
-    const double start = now(wall);
-    const CrossEntropy entropy =
-        softmax_cross_entropy(context, model_.forward(context, batch_), batch_.labels);
-    const double forward_done = now(wall);
-    entropy.loss.backward(stream_);
-    const double backward_done = now(wall);
-    result_ = {entropy.loss.value(), entropy.correct, options_.batch};
-    adam_.enqueue_step(result_, rate_, stream_);
-    const double end = now(wall);
-    return {1e3 * (forward_done - start), 1e3 * (backward_done - forward_done),
-            1e3 * (end - backward_done)};
-  }
-
-  int64_t parameters() { return parameter_count(*model_.module); }
-
- private:
-  Options options_;
-  Stream stream_;
-  Initializer init_;
-  Model model_;
-  ParameterArena arena_;
-  LearningRate rate_;
-  Adam adam_;
-  Batch batch_;
-  StepResult result_;
-};
 
 template <class Step>
 std::vector<StepTime> repeat(Step step, double seconds, size_t at_least) {
@@ -181,10 +69,13 @@ std::vector<StepTime> repeat(Step step, double seconds, size_t at_least) {
   return times;
 }
 
-int run_bench(const Options& options) {
+int bench_on_cpu(const TrainingOptions& options) {
   cpu::set_threads(options.threads);
   Workload workload(options);
-  const auto step = [&] { return options.evaluate ? workload.evaluation_step() : workload.step(); };
+  const auto step = [&] {
+    const bool wall = options.threads > 1;
+    return options.evaluate ? timed_evaluation(workload, wall) : timed_step(workload, wall);
+  };
   repeat(step, std::min(3.0, options.seconds / 3), 3);
   const int64_t faults = page_faults();
   const std::vector<StepTime> times = repeat(step, options.seconds, 5);
@@ -198,7 +89,7 @@ int run_bench(const Options& options) {
   nlohmann::ordered_json line{
       {"implementation", "flyball"},
       {"model", options.model},
-      {"mode", options.evaluate ? "evaluation" : "training"},
+      {"pass", options.evaluate ? "evaluation" : "training"},
       {"batch", options.batch},
       {"threads", options.threads},
       {"clock", options.threads == 1 ? "cpu" : "wall"},
@@ -233,13 +124,17 @@ int run_bench(const Options& options) {
   return 0;
 }
 
-void parse(CLI::App& app, Options& options, int argc, char** argv) {
+void parse(CLI::App& app, TrainingOptions& options, int argc, char** argv) {
   app.add_option("--model", options.model, "mlp, cnn, resnet18 or bilstm")
       ->check(CLI::IsMember({"mlp", "cnn", "resnet18", "bilstm"}))
       ->capture_default_str();
   app.add_option("--batch", options.batch)->check(CLI::PositiveNumber)->capture_default_str();
   app.add_option("--width", options.width, "filters of resnet18's first stage")
       ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--device", options.device, "cpu, cuda or cuda:INDEX")->capture_default_str();
+  app.add_option("--precision", options.precision, "on cuda: fp32, tf32 or bf16")
+      ->check(CLI::IsMember({"fp32", "tf32", "bf16"}))
       ->capture_default_str();
   app.add_option("--threads", options.threads)->check(CLI::PositiveNumber)->capture_default_str();
   app.add_option("--seconds", options.seconds, "of measuring, after a warm-up")
@@ -257,7 +152,7 @@ void parse(CLI::App& app, Options& options, int argc, char** argv) {
 int main(int argc, char** argv) {
   keep_freed_memory();
   try {
-    Options options;
+    TrainingOptions options;
     CLI::App app("Times whole training steps of a model on one fixed batch.", "bench_training");
     try {
       parse(app, options, argc, argv);
@@ -268,9 +163,12 @@ int main(int argc, char** argv) {
       std::fprintf(stderr, "bench_training: %s (--help lists the flags)\n", error.what());
       return 2;
     }
-    return run_bench(options);
+    if (parse_device(options.device).kind == Device::Kind::cpu) return bench_on_cpu(options);
+    if (options.evaluate) throw Error("--evaluate is for --device cpu");
+    if constexpr (kHasCuda) bench_training_on_cuda(options);
+    return 0;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "bench_training: %s\n", error.what());
-    return 1;
+    return 2;
   }
 }

@@ -46,18 +46,22 @@ int calls_of_a_sample(Action&& action, double seconds, bool wall) {
   return std::clamp(static_cast<int>(kSampleSeconds / std::max(once, 1e-8)), 1, 10000);
 }
 
+// Takes samples, each giving the seconds of one call, for about `seconds`, at least seven.
+template <class Sample>
+Timing timing_of(Sample&& sample, double seconds) {
+  std::vector<double> samples;
+  const double end = now(true) + seconds;
+  while (now(true) < end || samples.size() < kLeastSamples) samples.push_back(1e6 * sample());
+  return {quantile(samples, 0.5), quantile(samples, 0.1), quantile(samples, 0.9),
+          quantile(samples, 0)};
+}
+
 // Calls action for about `seconds` after a warm-up, at least seven times. A sample is one call, or
 // as many as take kSampleSeconds.
 template <class Action>
 Timing measure(Action&& action, double seconds, bool wall) {
   const int calls = calls_of_a_sample(action, seconds, wall);
-  std::vector<double> samples;
-  const double end = now(true) + seconds;
-  while (now(true) < end || samples.size() < kLeastSamples) {
-    samples.push_back(1e6 * time_of(action, calls, wall));
-  }
-  return {quantile(samples, 0.5), quantile(samples, 0.1), quantile(samples, 0.9),
-          quantile(samples, 0)};
+  return timing_of([&] { return time_of(action, calls, wall); }, seconds);
 }
 
 // ratio: the median over rounds A B B A of B's time over A's. low, high: the tenth and ninetieth
@@ -68,21 +72,28 @@ struct Comparison {
   bool tie() const { return low <= ratio && ratio <= high; }
 };
 
-// Calls both in turn for about `seconds` after a warm-up, at least seven rounds.
-template <class A, class B>
-Comparison compare_times(A&& a, B&& b, double seconds, bool wall) {
-  const int a_calls = calls_of_a_sample(a, seconds, wall);
-  const int b_calls = calls_of_a_sample(b, seconds, wall);
+// Takes samples of both in turn, each giving the seconds of one call, for about `seconds`, at least
+// seven rounds.
+template <class SampleA, class SampleB>
+Comparison compare_samples(SampleA&& a, SampleB&& b, double seconds) {
   std::vector<double> others, ratios, same;
   const double end = now(true) + seconds;
   while (now(true) < end || ratios.size() < kLeastSamples) {
-    const double a1 = time_of(a, a_calls, wall), b1 = time_of(b, b_calls, wall);
-    const double b2 = time_of(b, b_calls, wall), a2 = time_of(a, a_calls, wall);
+    const double a1 = a(), b1 = b(), b2 = b(), a2 = a();
     others.push_back(0.5e6 * (b1 + b2));
     ratios.push_back((b1 + b2) / (a1 + a2));
     same.push_back(a2 / a1);
   }
   return {quantile(others, 0.5), quantile(ratios, 0.5), quantile(same, 0.1), quantile(same, 0.9)};
+}
+
+// Calls both in turn for about `seconds` after a warm-up, at least seven rounds.
+template <class A, class B>
+Comparison compare_times(A&& a, B&& b, double seconds, bool wall) {
+  const int a_calls = calls_of_a_sample(a, seconds, wall);
+  const int b_calls = calls_of_a_sample(b, seconds, wall);
+  return compare_samples([&] { return time_of(a, a_calls, wall); },
+                         [&] { return time_of(b, b_calls, wall); }, seconds);
 }
 
 }  // namespace flyball::bench

@@ -130,17 +130,12 @@ bool is_floating(Element element) {
   }
 }
 
-int64_t byte_count(const Operand& operand, DType real) {
-  if (operand.element == Element::record) return static_cast<int64_t>(operand.record.size());
-  return operand.shape.count() * bytes_of(operand.element, real);
-}
-
 std::vector<std::byte> first_bytes(const Operand& operand, DType real, DType numbers_of,
                                    uint64_t seed) {
   const bool poisoned = operand.role == Role::output || operand.role == Role::scratch;
   if (!poisoned && operand.element == Element::record) return operand.record;
   const auto poison = static_cast<std::byte>(is_floating(operand.element) ? kGuard : kPoison);
-  std::vector<std::byte> bytes(static_cast<size_t>(byte_count(operand, real)), poison);
+  std::vector<std::byte> bytes(static_cast<size_t>(operand_bytes(operand, real)), poison);
   if (poisoned) return bytes;
   const int64_t count = operand.shape.count();
   with_type(resolved(operand.element, real), [&](auto zero) {
@@ -159,6 +154,11 @@ std::vector<std::byte> first_bytes(const Operand& operand, DType real, DType num
 }
 
 }  // namespace
+
+int64_t operand_bytes(const Operand& operand, DType real) {
+  if (operand.element == Element::record) return static_cast<int64_t>(operand.record.size());
+  return operand.shape.count() * bytes_of(operand.element, real);
+}
 
 bool OpCase::has_real() const {
   return std::any_of(operands.begin(), operands.end(),
@@ -202,7 +202,7 @@ std::byte* Operands::find(const char* name) const {
 int64_t Operands::count(size_t i) const { return operands_[i].shape.count(); }
 
 std::vector<std::byte> Operands::bytes(size_t i) const {
-  std::vector<std::byte> bytes(static_cast<size_t>(byte_count(operands_[i], real_)));
+  std::vector<std::byte> bytes(static_cast<size_t>(operand_bytes(operands_[i], real_)));
   copy_to_host(stream_, bytes.data(), data(i), static_cast<int64_t>(bytes.size()));
   return bytes;
 }
@@ -222,7 +222,7 @@ std::vector<double> Operands::numbers(size_t i) const {
 }
 
 bool Operands::guards_intact(size_t i) const {
-  const int64_t count = byte_count(operands_[i], real_);
+  const int64_t count = operand_bytes(operands_[i], real_);
   std::vector<std::byte> around(static_cast<size_t>(2 * guard_bytes_));
   copy_to_host(stream_, around.data(), data(i) - guard_bytes_, guard_bytes_);
   copy_to_host(stream_, around.data() + guard_bytes_, data(i) + count, guard_bytes_);
@@ -241,6 +241,12 @@ void Operands::make_absolute() {
       }
     });
   }
+}
+
+Operands Operands::clone() const {
+  Operands copy = *this;
+  for (Tensor& memory : copy.memory_) memory = memory.clone(stream_);
+  return copy;
 }
 
 std::vector<OpCase> op_cases() {

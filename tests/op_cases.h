@@ -85,6 +85,9 @@ struct Operand {
   std::vector<double> (*numbers)(const std::byte*) = nullptr;  // their members that are compared
 };
 
+// Of the operand in a run in `real`, without guards.
+int64_t operand_bytes(const Operand& operand, DType real);
+
 class Operands;
 struct OpCase;
 
@@ -110,7 +113,7 @@ struct OpCase {
   std::vector<Version> versions{};
   // Binds the kernel to operands in device memory; what it returns enqueues the kernel.
   std::function<Launch(const Operands&)> prepare{};
-  // The CPU kernel's argument struct in f32, for peers that take the same; empty without a kernel.
+  // The kernel's argument struct in f32 or bf16, for peers that take the same.
   std::function<std::any(const Operands&)> arguments{};
   // The naive double reference on f64 operands in host memory.
   std::function<void(const Operands&)> reference{};
@@ -145,7 +148,8 @@ class Operands {
   std::vector<std::byte> bytes(size_t i) const;  // of the operand alone
   std::vector<double> numbers(size_t i) const;
   bool guards_intact(size_t i) const;
-  void make_absolute();  // real operands in host memory
+  void make_absolute();    // real operands in host memory
+  Operands clone() const;  // in memory of their own
 
  private:
   std::byte* find(const char* name) const;
@@ -193,9 +197,12 @@ void set_kernel(OpCase& op, MakeArguments make) {
       run<cpu_f64, cuda_f64>(stream, arguments);
     };
   };
-  if constexpr (kExists<cpu_f32>) {
-    op.arguments = [make](const Operands& operands) -> std::any { return make(float{}, operands); };
-  }
+  op.arguments = [make](const Operands& operands) -> std::any {
+    if constexpr (kExists<cuda_bf16>) {
+      if (operands.real() == DType::bf16) return make(bf16{}, operands);
+    }
+    return make(float{}, operands);
+  };
   op.reference = [make](const Operands& operands) { oracle(make(double{}, operands)); };
 }
 

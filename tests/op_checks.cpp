@@ -135,15 +135,26 @@ std::string find_fault(const Stream& stream, const OpCase& op, DType real,
 
 }  // namespace
 
+namespace {
+const Stream& host_stream() {
+  static const Stream stream;
+  return stream;
+}
+}  // namespace
+
 Expected expected_results(const OpCase& op, DType real, uint64_t seed, Oracle oracle) {
-  static const Stream stream;  // the references read host memory
-  const auto solve = [&](const Operands& operands) {
+  return expected_results(op, real, seed, [&](const Operands& operands) {
     if (oracle == Oracle::reference) {
       op.reference(operands);
     } else {
-      op.prepare(operands)(stream);
+      op.prepare(operands)(host_stream());
     }
-  };
+  });
+}
+
+Expected expected_results(const OpCase& op, DType real, uint64_t seed,
+                          const std::function<void(const Operands&)>& solve) {
+  const Stream& stream = host_stream();
   const Operands wanted(stream, op, DType::f64, seed, 0, real);
   solve(wanted);
   Expected expected{.values = results_of(op, wanted), .magnitude = {}};

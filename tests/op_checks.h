@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include "tests/op_cases.h"
@@ -12,8 +13,11 @@ struct Expected {
   Numbers values, magnitude;
 };
 
-// Of a run in dtype `real`, from the naive reference, or from the CPU kernel in f64 where the
-// reference would take too long.
+// Of a run in dtype `real`, from what `solve` makes of f64 operands in host memory.
+Expected expected_results(const OpCase& op, DType real, uint64_t seed,
+                          const std::function<void(const Operands&)>& solve);
+// The same from the naive reference, or from the CPU kernel in f64 where the reference would take
+// too long.
 enum class Oracle : uint8_t { reference, f64_kernel };
 Expected expected_results(const OpCase& op, DType real, uint64_t seed, Oracle oracle);
 

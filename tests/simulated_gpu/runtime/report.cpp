@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
@@ -23,6 +24,9 @@ std::map<std::string, Total>& totals() {
   static auto* totals = new std::map<std::string, Total>;
   return *totals;
 }
+
+// Whether a program asked for counters by simulated_gpu_count().
+std::atomic<bool> counting = false;
 
 using Row = std::pair<std::string, Total>;
 
@@ -57,7 +61,7 @@ void write_text(std::FILE* file) {
                Errors::get().problems());
 }
 
-void write_json_lines(std::FILE* file) {
+void write_kernels(std::FILE* file) {
   const auto number = [&](const char* name, uint64_t value, const char* after = ", ") {
     std::fprintf(file, "\"%s\": %llu%s", name, static_cast<unsigned long long>(value), after);
   };
@@ -75,9 +79,13 @@ void write_json_lines(std::FILE* file) {
     number("shared_bank_conflicts", sum.shared_bank_conflicts);
     number("divergent_branches", sum.divergent_branches, "}\n");
   }
-  std::fputc('{', file);
-  number("host_synchronizations", Streams::get().host_synchronizations());
-  number("problems", static_cast<uint64_t>(Errors::get().problems()), "}\n");
+}
+
+void write_json_lines(std::FILE* file) {
+  write_kernels(file);
+  std::fprintf(file, "{\"host_synchronizations\": %llu, \"problems\": %d}\n",
+               static_cast<unsigned long long>(Streams::get().host_synchronizations()),
+               Errors::get().problems());
 }
 
 // %p in the path is the process: a file each where several run under one environment.
@@ -91,7 +99,9 @@ std::string report_path() {
 
 }  // namespace
 
-bool reports_kernels() { return !report_path().empty(); }
+bool reports_kernels() {
+  return counting.load(std::memory_order_relaxed) || !report_path().empty();
+}
 
 void add_to_report(const std::string& kernel, const LaunchReport& launch) {
   auto& [launches, sum] = totals()[kernel];
@@ -126,3 +136,29 @@ void write_reports() {
 }
 
 }  // namespace flyball::simulated_gpu::runtime
+
+// NOLINTBEGIN(readability-identifier-naming): found by name, by programs without a header of ours
+extern "C" {
+
+// Counts in the launches from now on, or not (beside SIMULATED_GPU_REPORT).
+void simulated_gpu_count(int on) { flyball::simulated_gpu::runtime::counting = on != 0; }
+
+// Copies the counters, a line of JSON a kernel, as SIMULATED_GPU_REPORT=path.jsonl has them, and
+// forgets them. Returns their length; a text that is longer than the capacity is cut.
+size_t simulated_gpu_take_counters(char* text, size_t capacity) {
+  using namespace flyball::simulated_gpu::runtime;
+  const std::lock_guard lock(runtime_mutex());
+  char* lines = nullptr;
+  size_t length = 0;
+  std::FILE* file = open_memstream(&lines, &length);
+  if (!file) return 0;
+  write_kernels(file);
+  std::fclose(file);
+  if (text && capacity > 0) std::snprintf(text, capacity, "%s", lines);
+  std::free(lines);
+  totals().clear();
+  return length;
+}
+
+}  // extern "C"
+// NOLINTEND(readability-identifier-naming)

@@ -69,12 +69,13 @@ struct Run {
     std::vector<void*> arguments;
     for (const auto& argument : work.arguments)
       arguments.push_back(const_cast<std::byte*>(argument.data()));
-    static const Options options = [] {
+    static const Options asked = [] {
       Options from = Options::from_environment();
       from.touched = Ordering::get().enabled();
-      from.count = reports_kernels();
       return from;
     }();
+    Options options = asked;
+    options.count = reports_kernels();
     const LaunchReport report = work.kernel->binary->module().launch(
         work.kernel->name, work.grid, work.block, work.shared_bytes, arguments.data(), options,
         work.cooperative);
