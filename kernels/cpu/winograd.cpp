@@ -4,6 +4,7 @@
 
 #include "kernels/cpu/backend.h"
 #include "kernels/cpu/instruction_set.h"
+#include "kernels/cpu/matrix_product.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/scratch.h"
 #include "kernels/cpu/winograd_kernels.h"
@@ -200,6 +201,119 @@ TiledImages tiled(int64_t h, int64_t w, int64_t channels, int64_t padding, int64
   return {h, w, channels, tiles_across(tiled_h), tiles_across(tiled_w), padding};
 }
 
+// The gradient of the filters. Groups of tiles are transformed and multiplied one after the other;
+// where the sums are small, some parts of the groups have sums of their own, so that threads meet
+// once and not twice a group.
+class FilterGradient {
+ public:
+  explicit FilterGradient(const Conv2dBackwardWeights<float>& b)
+      : b_(b),
+        d_(b.shape),
+        x_(tiled(d_.h, d_.w, d_.c, d_.padding, d_.p(), d_.q())),
+        dy_(tiled(d_.p(), d_.q(), d_.k, 0, d_.p(), d_.q())),
+        width_(kernels().panel_width),
+        panels_(ceil_div(d_.c, width_)),
+        blocks_(ceil_div(d_.k, kRows) * panels_),
+        block_stride_(point_stride_of(kRows, width_, width_)),
+        tiles_(d_.n * dy_.tiles_h * dy_.tiles_w),
+        group_(std::min(tiles_, group_size((d_.c + d_.k) / 2, d_.c, d_.k))),
+        groups_(ceil_div(tiles_, group_)),
+        parts_(blocks_ * kPoints * block_stride_ <= kSmallSums ? std::min(kParts, groups_) : 1) {}
+
+  void run() {
+    zeros_ = zeros<struct Padding>(std::max(d_.c, d_.k));
+    if (groups_ == 1) return run_one_group();
+    const int64_t size = blocks_ * kPoints * block_stride_;
+    float* sums = scratch<struct Sums, float>(parts_ * size);
+    parallel_for(parts_, [&](int64_t part) {
+      const int64_t begin = part * groups_ / parts_;
+      for (int64_t i = begin; i < (part + 1) * groups_ / parts_; ++i) {
+        const Group group = transform(i);
+        parallel_for(blocks_, [&](int64_t block) {
+          multiply(group, block, sums + part * size + block * kPoints * block_stride_, i > begin);
+        });
+      }
+    });
+    parallel_for(blocks_, [&](int64_t block) {
+      float* products = sums + block * kPoints * block_stride_;
+      for (int64_t part = 1; part < parts_; ++part) {
+        add_to(products, products + part * size, kPoints * block_stride_);
+      }
+      finish(block, products);
+    });
+  }
+
+ private:
+  static constexpr int64_t kRows = 32;         // filters of a block of products, by a panel
+  static constexpr int64_t kTilesAtOnce = 16;  // transformed at a time
+  static constexpr int64_t kParts = 4, kSmallSums = int64_t{1} << 20;
+
+  struct Group {
+    PointMatrices data, gradients;
+    int64_t tiles = 0;
+  };
+
+  Group transform(int64_t i) const {
+    const int64_t first = i * group_;
+    const Group group{matrices<struct Data>(group_, d_.c, width_),
+                      matrices<struct Gradients>(group_, d_.k, kSliceWidth),
+                      std::min(group_, tiles_ - first)};
+    parallel_for(ceil_div(group.tiles, kTilesAtOnce), [&](int64_t at) {
+      const int64_t row = at * kTilesAtOnce;
+      const Tiles some{first + row, std::min(kTilesAtOnce, group.tiles - row)};
+      kernels().transform_data({b_.x, zeros_, x_, some, group.data, row});
+      kernels().transform_gradients({b_.dy, zeros_, dy_, some, group.gradients, row});
+    });
+    return group;
+  }
+
+  int64_t filter_of(int64_t block) const { return block / panels_ * kRows; }
+  int64_t channel_of(int64_t block) const { return block % panels_ * width_; }
+
+  void multiply(const Group& group, int64_t block, float* products, bool accumulate) const {
+    const int64_t filter = filter_of(block), channel = channel_of(block);
+    const PointMatrices &a = group.gradients, &b = group.data;
+    for (int64_t point = 0; point < kPoints; ++point) {
+      kernels().multiply({.a = a.at(0, filter) + point * a.point_stride,
+                          .slice_stride = a.rows * kSliceWidth,
+                          .b = b.at(0, channel) + point * b.point_stride,
+                          .c = products + point * block_stride_,
+                          .m = std::min(kRows, d_.k - filter),
+                          .depth = group.tiles,
+                          .columns = std::min(width_, d_.c - channel),
+                          .transpose_a = true,
+                          .accumulate = accumulate});
+    }
+  }
+
+  void finish(int64_t block, float* products) const {
+    const int64_t filter = filter_of(block), channel = channel_of(block);
+    kernels().transform_filter_gradients({.m = {products, block_stride_, kRows, width_},
+                                          .dfilters = b_.dfilters,
+                                          .c = d_.c,
+                                          .first_filter = filter,
+                                          .filters = std::min(kRows, d_.k - filter),
+                                          .first_channel = channel,
+                                          .channels = std::min(width_, d_.c - channel),
+                                          .accumulate = b_.accumulate});
+  }
+
+  void run_one_group() const {
+    const Group group = transform(0);
+    parallel_for(blocks_, [&](int64_t block) {
+      float* products = scratch<struct Products, float>(kPoints * block_stride_);
+      multiply(group, block, products, false);
+      finish(block, products);
+    });
+  }
+
+  const Conv2dBackwardWeights<float>& b_;
+  const Conv2dShape& d_;
+  TiledImages x_, dy_;
+  int64_t width_, panels_, blocks_, block_stride_, tiles_, group_, groups_, parts_;
+  const float* zeros_ = nullptr;
+};
+
 }  // namespace
 
 bool applies(const Conv2dForward<float>& f) { return chosen(f.shape, f.shape.p(), f.shape.q()); }
@@ -236,58 +350,6 @@ void conv2d_backward_data(const Conv2dBackwardData<float>& b) {
   Convolver(convolution).run();
 }
 
-void conv2d_backward_weights(const Conv2dBackwardWeights<float>& b) {
-  const Conv2dShape& d = b.shape;
-  const int64_t width = kernels().panel_width, panels = ceil_div(d.c, width);
-  const int64_t count = d.n * tiles_across(d.p()) * tiles_across(d.q());
-  const int64_t size = std::min(count, group_size((d.c + d.k) / 2, d.c, d.k));
-  constexpr int64_t kRows = 32;         // filters of a block of products
-  constexpr int64_t kTilesAtOnce = 16;  // transformed at a time
-  const PointMatrices data = matrices<struct Data>(size, d.c, width);
-  const PointMatrices gradients = matrices<struct Gradients>(size, d.k, kSliceWidth);
-  const float* padding = zeros<struct Padding>(std::max(d.c, d.k));
-  const TiledImages x = tiled(d.h, d.w, d.c, d.padding, d.p(), d.q());
-  const TiledImages dy = tiled(d.p(), d.q(), d.k, 0, d.p(), d.q());
-  // Blocks of products of 32 filters and a panel of channels each, kept from group to group.
-  const int64_t blocks = ceil_div(d.k, kRows) * panels;
-  const int64_t block_stride = point_stride_of(kRows, width, width);
-  const bool one_group = size == count;
-  float* sums = one_group ? nullptr : scratch<struct Sums, float>(blocks * kPoints * block_stride);
-  for (int64_t first = 0; first < count; first += size) {
-    const int64_t tiles = std::min(size, count - first);
-    parallel_for(ceil_div(tiles, kTilesAtOnce), [&](int64_t i) {
-      const int64_t row = i * kTilesAtOnce;
-      const Tiles some{first + row, std::min(kTilesAtOnce, tiles - row)};
-      kernels().transform_data({b.x, padding, x, some, data, row});
-      kernels().transform_gradients({b.dy, padding, dy, some, gradients, row});
-    });
-    parallel_for(blocks, [&](int64_t block) {
-      const int64_t filter = block / panels * kRows, filters = std::min(kRows, d.k - filter);
-      const int64_t channel = block % panels * width, channels = std::min(width, d.c - channel);
-      float* products = one_group ? scratch<struct Products, float>(kPoints * block_stride)
-                                  : sums + block * kPoints * block_stride;
-      for (int64_t point = 0; point < kPoints; ++point) {
-        kernels().multiply({.a = gradients.at(0, filter) + point * gradients.point_stride,
-                            .slice_stride = gradients.rows * kSliceWidth,
-                            .b = data.at(0, channel) + point * data.point_stride,
-                            .c = products + point * block_stride,
-                            .m = filters,
-                            .depth = tiles,
-                            .columns = channels,
-                            .transpose_a = true,
-                            .accumulate = first > 0});
-      }
-      if (first + tiles < count) return;
-      kernels().transform_filter_gradients({.m = {products, block_stride, kRows, width},
-                                            .dfilters = b.dfilters,
-                                            .c = d.c,
-                                            .first_filter = filter,
-                                            .filters = filters,
-                                            .first_channel = channel,
-                                            .channels = channels,
-                                            .accumulate = b.accumulate});
-    });
-  }
-}
+void conv2d_backward_weights(const Conv2dBackwardWeights<float>& b) { FilterGradient(b).run(); }
 
 }  // namespace flyball::cpu::winograd
