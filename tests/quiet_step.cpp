@@ -1,9 +1,9 @@
 // What a training step asks of the system once it is in its stride, on one thread: no system call,
 // no page fault, no large allocation. The kernel is made to refuse every call (seccomp), malloc and
 // aligned_alloc are counted; not posix_memalign, which only oneDNN's matrix product calls, for
-// copies of its operands. Usage: quiet_step
-// mlp|cnn|resnet|bilstm|one-call|one-allocation|one-aligned; the last three do what is
-// counted once, and expect to be seen.
+// copies of its operands.
+// Usage: quiet_step mlp|cnn|resnet|bilstm|one-call|one-allocation|one-aligned
+// The last three do once what is counted, and expect it to be seen.
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
