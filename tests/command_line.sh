@@ -1,5 +1,5 @@
 # Checks of command lines, for scripts that are given the folder of the binaries: `call` and `refuse` run one in an empty folder,
-# `says`, `value` and `same` look at what came out. `finish` reports. Sourced, not run.
+# `says`, `shows`, `hides`, `value` and `same` look at what came out. `launcher` is a command in front of the binary, `limit` its seconds. `finish` reports. Sourced, not run.
 set -uo pipefail
 bin=$(cd "$1" && pwd)
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -12,6 +12,8 @@ cd "$empty" || exit 1
 checks=0
 failures=0
 case=
+launcher=()
+limit=60
 fail() {
   failures=$((failures + 1))
   echo "FAILED: $case: $*"
@@ -21,7 +23,7 @@ fail() {
 call() { # EXPECTED_CODE MODEL FLAG ...
   case="${*:2}"
   checks=$((checks + 1))
-  timeout 60 "$bin/$2" "${@:3}" >"$work/out" 2>"$work/err"
+  timeout "$limit" "${launcher[@]}" "$bin/$2" "${@:3}" >"$work/out" 2>"$work/err"
   local code=$?
   [ $code = "$1" ] || fail "exit code $code, expected $1"
 }
@@ -33,6 +35,8 @@ refuse() { # MODEL FRAGMENT FLAG ...
   grep -qF -- "$2" "$work/err" || fail "the line lacks: $2"
   [ -z "$(ls -A "$empty")" ] || { fail "left behind: $(ls -A "$empty")"; rm -rf "${empty:?}"/*; }
 }
+shows() { grep -qE -- "$1" "${2-$work/out}" || fail "lacks: $1"; } # EXPRESSION [FILE]
+hides() { ! grep -qE -- "$1" "${2-$work/out}" || fail "has: $1"; }
 says() { grep -qF -- "$1" "$2" || fail "$(basename "$2") lacks: $1"; }
 value() { sed -n "s/.*\"$1\": *\"\{0,1\}\([^,\"}]*\).*/\1/p" "$2" | head -n 1; } # KEY FILE -> its value in JSON
 same() { [ "$1" = "$2" ] || fail "$3: '$1', expected '$2'"; }
