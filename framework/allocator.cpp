@@ -1,7 +1,6 @@
 #include "framework/allocator.h"
 
 #include <algorithm>
-#include <bit>
 #include <compare>
 #include <cstdlib>
 #include <cstring>
@@ -13,6 +12,7 @@
 #include <vector>
 
 #include "framework/device_runtime.h"
+#include "framework/heap.h"
 #include "kernels/error.h"
 
 namespace flyball {
@@ -24,33 +24,23 @@ constexpr bool kFillFreed = false;
 constexpr bool kFillFreed = true;
 #endif
 
-// Four classes per power of two: at most a quarter of a block is wasted.
-int64_t size_class(int64_t bytes) {
-  if (bytes <= 256) return 256;
-  const int64_t step = int64_t{1} << (std::bit_width(static_cast<uint64_t>(bytes - 1)) - 3);
-  return (bytes + step - 1) / step * step;
-}
-
-// Where no block of a large request's own size is free, one of up to this many times the size will
-// do: batches of texts come in several lengths, and would else keep blocks for each.
-constexpr int64_t kLargestExcess = 4;
-constexpr int64_t kLarge = 64 * 1024;
-
-int64_t block_size(int64_t bytes) { return allocator_is_passthrough() ? bytes : size_class(bytes); }
+// Small blocks have heaps of their own, so that those that live long do not cut up the large ones.
+constexpr int64_t kSmall = 256 * 1024;
+constexpr int64_t kMiB = 1 << 20;
 
 class CachingAllocator : public Allocator {
  public:
   explicit CachingAllocator(Device device) : device_(device), runtime_(device_runtime(device)) {}
 
   void* allocate(int64_t bytes, void* stream) override {
-    const int64_t size = block_size(bytes);
     const std::lock_guard lock(mutex_);
     const auto in_use = pool_in_use_.find(stream);
     const int64_t pool = in_use == pool_in_use_.end() ? 0 : in_use->second;
-    void* data = take_cached({pool, stream, size});
-    if (data == nullptr) data = from_system(size, bytes);
+    void* data = allocator_is_passthrough() ? from_system(bytes, bytes)
+                                            : from_heap(key_of(pool, stream, bytes), bytes);
     if (pool != 0) pool_of_[data] = pool;
-    if (kFillFreed) runtime_.fill_bytes(data, 0xFF, size, stream);
+    if (kFillFreed) runtime_.fill_bytes(data, 0xFF, bytes, stream);
+    ++counters_.requests;
     counters_.live_bytes += bytes;
     counters_.peak_live_bytes = std::max(counters_.peak_live_bytes, counters_.live_bytes);
     return data;
@@ -58,25 +48,29 @@ class CachingAllocator : public Allocator {
 
   void free(void* data, int64_t bytes, void* stream) override {
     const std::lock_guard lock(mutex_);
-    const int64_t size = size_of(data, bytes);
     counters_.live_bytes -= bytes;
     int64_t pool = 0;
     if (const auto found = pool_of_.find(data); found != pool_of_.end()) {
       pool = found->second;
       pool_of_.erase(found);
     }
-    // The system waits for the device before it takes a block back.
-    if (pool == 0 ? allocator_is_passthrough() : !pools_.contains(pool)) {
-      other_users_.erase(data);
-      return runtime_.free(data);
+    const auto users = other_users_.extract(data);
+    const bool outlived_pool = pool != 0 && !pools_.contains(pool);
+    // The system waits for the device before it takes memory back.
+    if (allocator_is_passthrough() && (pool == 0 || outlived_pool)) return runtime_.free(data);
+    const Block block{key_of(pool, stream, bytes), data};
+    if (outlived_pool) {
+      give_back(block);
+      return release([&](const Key& key) { return key.pool == pool; });
     }
-    if (kFillFreed) runtime_.fill_bytes(data, 0xFF, size, stream);
-    counters_.cached_bytes += size;
-    const Block block{{pool, stream, size}, data};
-    const auto users = other_users_.find(data);
-    if (users == other_users_.end()) return keep(block);
-    pending_.push_back({block, events_of(users->second)});
-    other_users_.erase(users);
+    if (kFillFreed) runtime_.fill_bytes(data, 0xFF, bytes, stream);
+    if (allocator_is_passthrough()) {
+      exact_blocks_[pool].push_back(data);
+    } else if (users.empty()) {
+      give_back(block);
+    } else {
+      pending_.push_back({block, events_of(users.mapped())});
+    }
   }
 
   void record_use(void* data, void* stream) override {
@@ -98,7 +92,9 @@ class CachingAllocator : public Allocator {
 
   AllocatorCounters counters() const override {
     const std::lock_guard lock(mutex_);
-    return counters_;
+    AllocatorCounters counters = counters_;
+    for (const auto& [key, heap] : heaps_) counters.cached_bytes += heap.free_bytes();
+    return counters;
   }
 
   int64_t create_pool() override {
@@ -110,6 +106,8 @@ class CachingAllocator : public Allocator {
   void destroy_pool(int64_t pool) override {
     const std::lock_guard lock(mutex_);
     release([&](const Key& key) { return key.pool == pool; });
+    for (void* data : exact_blocks_[pool]) runtime_.free(data);
+    exact_blocks_.erase(pool);
     pools_.erase(pool);
   }
 
@@ -126,7 +124,7 @@ class CachingAllocator : public Allocator {
   struct Key {
     int64_t pool = 0;
     void* stream = nullptr;
-    int64_t size = 0;
+    bool small = false;
     auto operator<=>(const Key&) const = default;
   };
   struct Block {
@@ -152,33 +150,37 @@ class CachingAllocator : public Allocator {
     return events;
   }
 
-  void keep(const Block& block) { cached_[block.key].push_back(block.data); }
-
-  // Of a block that was handed out for `bytes`, and is now coming back.
-  int64_t size_of(void* data, int64_t bytes) {
-    const auto found = larger_.find(data);
-    if (found == larger_.end()) return block_size(bytes);
-    const int64_t size = found->second;
-    larger_.erase(found);
-    return size;
+  static Key key_of(int64_t pool, void* stream, int64_t bytes) {
+    return {pool, stream, bytes <= kSmall};
   }
 
-  // A pool of exact sizes reuses nothing: a graph's tensors stay apart, for the bounds checker.
-  void* take_cached(const Key& key) {
-    if (allocator_is_passthrough()) return nullptr;
+  void give_back(const Block& block) {
+    heaps_.at(block.key).give_back(static_cast<std::byte*>(block.data));
+  }
+
+  void* from_heap(const Key& key, int64_t requested) {
     collect_pending();
-    const int64_t largest = key.size < kLarge ? key.size : kLargestExcess * key.size;
-    for (auto entry = cached_.lower_bound(key); entry != cached_.end(); ++entry) {
-      const auto& [found, blocks] = *entry;
-      if (found.pool != key.pool || found.stream != key.stream || found.size > largest) break;
-      if (blocks.empty()) continue;
-      void* data = blocks.back();
-      entry->second.pop_back();
-      counters_.cached_bytes -= found.size;
-      if (found.size != key.size) larger_[data] = found.size;
-      return data;
+    const int64_t bytes = Heap::block_bytes(requested);
+    if (void* data = heaps_[key].take(bytes)) return data;
+    int64_t segment = segment_bytes(key, heaps_[key], bytes);
+    void* data = runtime_.allocate(segment);
+    if (data == nullptr) {
+      segment = bytes;
+      data = from_system(segment, requested);
+    } else {
+      ++counters_.system_allocations;
     }
-    return nullptr;
+    Heap& heap = heaps_[key];
+    heap.add_segment(static_cast<std::byte*>(data), segment);
+    return heap.take(bytes);
+  }
+
+  // More than what is asked for, so that what comes later finds room beside it.
+  int64_t segment_bytes(const Key& key, const Heap& heap, int64_t bytes) const {
+    if (key.small) return 2 * kMiB;
+    const int64_t spare =
+        runtime_.untouched_memory_is_free() ? std::max(heap.bytes(), 64 * kMiB) : heap.bytes() / 4;
+    return (std::max(bytes, spare) + 2 * kMiB - 1) / (2 * kMiB) * (2 * kMiB);
   }
 
   void collect_pending() {
@@ -186,18 +188,19 @@ class CachingAllocator : public Allocator {
       const auto done = [&](void* event) { return runtime_.ready(event); };
       if (!std::all_of(pending.events.begin(), pending.events.end(), done)) return false;
       for (void* event : pending.events) runtime_.destroy_event(event);
-      keep(pending.block);
+      give_back(pending.block);
       return true;
     });
   }
 
-  void* from_system(int64_t size, int64_t requested) {
+  void* from_system(int64_t bytes, int64_t requested) {
     ++counters_.system_allocations;
-    void* data = runtime_.allocate(size);
+    void* data = runtime_.allocate(bytes);
     if (data != nullptr) return data;
-    const int64_t cached = counters_.cached_bytes;
+    int64_t cached = 0;
+    for (const auto& [key, heap] : heaps_) cached += heap.free_bytes();
     release([](const Key& key) { return key.pool == 0; });
-    data = runtime_.allocate(size);
+    data = runtime_.allocate(bytes);
     if (data != nullptr) return data;
     --counters_.system_allocations;
     throw Error(str("allocator: out of memory on ", device_.str(), ": requested ", requested,
@@ -219,31 +222,25 @@ class CachingAllocator : public Allocator {
         wait_for(event);
         runtime_.destroy_event(event);
       }
-      keep(pending.block);
+      give_back(pending.block);
     }
     pending_.clear();
-    for (auto entry = cached_.begin(); entry != cached_.end();) {
-      if (!chosen(entry->first)) {
-        ++entry;
-        continue;
-      }
-      for (void* data : entry->second) {
-        runtime_.free(data);
-        counters_.cached_bytes -= entry->first.size;
-      }
-      entry = cached_.erase(entry);
+    for (auto& [key, heap] : heaps_) {
+      if (!chosen(key)) continue;
+      for (std::byte* segment : heap.remove_free_segments()) runtime_.free(segment);
     }
+    std::erase_if(heaps_, [](const auto& entry) { return entry.second.bytes() == 0; });
   }
 
   Device device_;
   DeviceRuntime& runtime_;
   mutable std::mutex mutex_;
-  std::map<Key, std::vector<void*>> cached_;
+  std::map<Key, Heap> heaps_;
   std::vector<Pending> pending_;
   std::unordered_map<void*, std::unordered_set<void*>> other_users_;  // streams, by block
-  std::unordered_map<void*, int64_t> larger_;       // live blocks of another size than their class
-  std::unordered_map<void*, int64_t> pool_of_;      // live blocks of pools
-  std::unordered_map<void*, int64_t> pool_in_use_;  // by stream
+  std::unordered_map<int64_t, std::vector<void*>> exact_blocks_;  // passed through, kept by pool
+  std::unordered_map<void*, int64_t> pool_of_;                    // live blocks of pools
+  std::unordered_map<void*, int64_t> pool_in_use_;                // by stream
   std::unordered_set<int64_t> pools_;
   int64_t pools_created_ = 0;
   AllocatorCounters counters_;

@@ -9,13 +9,14 @@ namespace flyball {
 struct AllocatorCounters {
   int64_t live_bytes = 0;  // handed out and not returned, in requested bytes
   int64_t peak_live_bytes = 0;
-  int64_t cached_bytes = 0;        // returned and kept for reuse
-  int64_t system_allocations = 0;  // requests that the cache could not serve
+  int64_t cached_bytes = 0;  // of the system's, and free
+  int64_t requests = 0;
+  int64_t system_allocations = 0;  // segments
 };
 
-// Memory of one device. Caching: freed blocks are kept by stream and size class (a large request
-// also takes a larger block, up to four times its size) and handed out again to the same stream,
-// whose order makes that safe; so a training loop asks the system for nothing after its first step.
+// Memory of one device. Caching: segments from the system are divided into blocks, a Heap for each
+// stream; freed blocks are handed out again to the same stream, whose order makes that safe. So a
+// training loop asks the system for nothing after its first step.
 // With FLYBALL_ALLOCATOR=passthrough each request is its own system allocation of exactly the size
 // asked for, so that a bounds checker sees every overrun. A block that other streams use too
 // (record_use) is handed out again once their work up to its free is done. Pools serve captured

@@ -36,6 +36,7 @@ class DeviceRuntime {
   virtual void copy_to_host(void* to, const void* from, int64_t bytes,
                             void* stream) = 0;  // and waits
   virtual int64_t free_bytes() = 0;             // of the device's memory
+  virtual bool untouched_memory_is_free() = 0;  // an allocation costs what of it is written to
 
   // Host memory that the device copies from and to by itself, at any later time.
   virtual void* allocate_pinned(int64_t bytes) = 0;  // null when out of memory

@@ -43,6 +43,7 @@ class CpuRuntime : public DeviceRuntime {
   int64_t free_bytes() override {
     return int64_t{sysconf(_SC_AVPHYS_PAGES)} * sysconf(_SC_PAGESIZE);
   }
+  bool untouched_memory_is_free() override { return true; }
 
   void* allocate_pinned(int64_t bytes) override { return allocate(bytes); }
   void free_pinned(void* data) override { free(data); }

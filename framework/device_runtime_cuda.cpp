@@ -109,6 +109,7 @@ class CudaRuntime : public DeviceRuntime {
     check(cudaMemGetInfo(&free, &total), "ask for free memory");
     return static_cast<int64_t>(free);
   }
+  bool untouched_memory_is_free() override { return false; }
 
   void* allocate_pinned(int64_t bytes) override {
     void* data = nullptr;
