@@ -112,13 +112,16 @@ Plan make_plan(int64_t m, int64_t n, int64_t depth, int64_t problems = 1) {
   const int64_t steps = ceil_divide(depth, 4 * kWidth<T>);
   int tile_m = 64, tile_n = 64;
   if constexpr (sizeof(T) == 4) {
-    const int64_t large_blocks = ceil_divide(m, 128) * ceil_divide(n, kLargeN) * problems;
+    const auto are_enough = [&](int64_t blocks) {
+      return blocks * splits_of(blocks, steps, kLeastSteps) >= kWantedBlocks / 2;
+    };
     if (n <= 32) {
       tile_n = 32;
+      if (m > 64 && are_enough(ceil_divide(m, 128) * problems)) tile_m = 128;
     } else if (m <= 32) {
       tile_m = 32;
     } else if (m > 64 && n > kLargeN / 2 &&
-               large_blocks * splits_of(large_blocks, steps, kLeastSteps) >= kWantedBlocks / 2) {
+               are_enough(ceil_divide(m, 128) * ceil_divide(n, kLargeN) * problems)) {
       tile_m = 128;
       tile_n = kLargeN;
     }
@@ -132,10 +135,13 @@ void with_tile(const Plan& plan, Function&& function) {
   if constexpr (sizeof(T) == 8) {
     return function(Tile<T, 64, 64, 4, 4, 2>{});
   } else {
+    if (plan.tile_n == 32) {
+      return plan.tile_m == 128 ? function(Tile<T, 128, 32, 8, 4, 3>{})
+                                : function(Tile<T, 64, 32, 4, 4, 4>{});
+    }
     if (plan.tile_m == 128) {
       return function(Tile < T, 128, kLargeN, 8, 8, kLargeN == 128 ? 2 : 3 > {});
     }
-    if (plan.tile_n == 32) return function(Tile<T, 64, 32, 4, 4, 4>{});
     if (plan.tile_m == 32) return function(Tile<T, 32, 64, 4, 4, 4>{});
     return function(Tile<T, 64, 64, 8, 4, 4>{});
   }
