@@ -133,6 +133,9 @@ void parse(CLI::App& app, TrainingOptions& options, int argc, char** argv) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   app.add_option("--device", options.device, "cpu, cuda or cuda:INDEX")->capture_default_str();
+  app.add_option("--recompute", options.recompute,
+                 "auto, on or off: batch norms' results computed again in the backward pass")
+      ->capture_default_str();
   app.add_option("--precision", options.precision, "on cuda: fp32, tf32 or bf16")
       ->check(CLI::IsMember({"fp32", "tf32", "bf16"}))
       ->capture_default_str();

@@ -67,6 +67,7 @@ Batch make_batch(const TrainingOptions& options, const Stream& stream) {
 Workload::Workload(const TrainingOptions& options)
     : stream_(parse_device(options.device)),
       precision_(parse_precision(options.precision)),
+      recompute_(parse_recompute(options.recompute, stream_.device())),
       init_(stream_, 1),
       model_(make_network(options, init_)),
       arena_(stream_, *model_.module),
@@ -81,7 +82,8 @@ void Workload::forward() {
                         .training = true,
                         .seed = 1,
                         .step = rate_.step(),
-                        .precision = precision_};
+                        .precision = precision_,
+                        .recompute = recompute_};
   entropy_ = softmax_cross_entropy(context, model_.forward(context, batch_), batch_.labels);
 }
 

@@ -15,7 +15,7 @@ struct TrainingOptions {
   int64_t width = 64;  // of resnet18
   int threads = 1;
   double seconds = 5;
-  std::string schedule = "constant", device = "cpu", precision = "fp32";
+  std::string schedule = "constant", device = "cpu", precision = "fp32", recompute = "auto";
   bool evaluate = false;  // the forward pass of an evaluation instead of a training step
   bool json = false;
 };
@@ -47,6 +47,7 @@ class Workload {
  private:
   Stream stream_;
   Precision precision_;
+  bool recompute_;
   Initializer init_;
   Model model_;
   ParameterArena arena_;

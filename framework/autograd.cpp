@@ -228,7 +228,34 @@ void Gradients::pass(size_t input, const Tensor& tensor) {
   });
 }
 
-const Tensor& SavedTensor::get() const {
+Tensor& Variable::mutable_value() {
+  recomputed_ = nullptr;
+  return value_;
+}
+
+void Variable::set_recomputed(std::shared_ptr<Recomputed> again) {
+  recomputed_ = std::move(again);
+  recomputed_version_ = value_.version();
+}
+
+std::shared_ptr<Recomputed> Variable::recomputed() const {
+  return recomputed_ != nullptr && value_.version() == recomputed_version_ ? recomputed_ : nullptr;
+}
+
+const Tensor& Recomputed::get(const Stream& stream) {
+  if (compute_ != nullptr) {
+    value_ = compute_(stream);
+    compute_ = nullptr;  // and with it what it took
+  }
+  return value_;
+}
+
+SavedTensor::SavedTensor(const Variable& x, const char* what) : recomputed_(x.recomputed()) {
+  if (recomputed_ == nullptr) *this = SavedTensor(x.value(), what);
+}
+
+const Tensor& SavedTensor::get(const Stream& stream) const {
+  if (recomputed_ != nullptr) return recomputed_->get(stream);
   if (tensor_.version() != version_) {
     throw Error(str(what_, " was written in place after it was saved for the backward pass"));
   }

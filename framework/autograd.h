@@ -4,6 +4,7 @@
 #include <functional>
 #include <initializer_list>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "framework/tensor.h"
@@ -11,6 +12,7 @@
 namespace flyball {
 
 class Gradients;
+class Recomputed;
 struct GraphNode;
 
 // How an operation sends its gradient back: reads gradients.dy(), writes gradients.target(i) for
@@ -29,7 +31,7 @@ class Variable {
                          std::initializer_list<const Variable*> inputs, BackwardFunction backward);
 
   const Tensor& value() const { return value_; }
-  Tensor& mutable_value() { return value_; }
+  Tensor& mutable_value();
   const Shape& shape() const { return value_.shape(); }
   DType dtype() const { return value_.dtype(); }
   bool defined() const { return value_.defined(); }
@@ -48,12 +50,18 @@ class Variable {
 
   Variable detach() const { return Variable(value_); }
 
+  // From now on operations on this variable do not keep its value for their backward pass.
+  void set_recomputed(std::shared_ptr<Recomputed> again);
+  std::shared_ptr<Recomputed> recomputed() const;  // null: none, or written to since
+
  private:
   void run_backward(const Stream& stream, const Tensor& dy) const;
   GraphNode& leaf(const char* what) const;
 
   Tensor value_;
   std::shared_ptr<GraphNode> node_;
+  std::shared_ptr<Recomputed> recomputed_;
+  uint64_t recomputed_version_ = 0;
 };
 
 // Where an operation's backward pass writes one input's gradient: `=` or, with accumulate, `+=`.
@@ -81,17 +89,33 @@ class Gradients {
   GraphNode& node_;
 };
 
-// A tensor kept for the backward pass. get() throws, naming operation and tensor, if it was written
-// since.
+// A value that the backward pass computes again, when it first asks for it, from tensors that are
+// kept anyway; and that it holds until the last operation that saved it has run back.
+class Recomputed {
+ public:
+  explicit Recomputed(std::function<Tensor(const Stream&)> compute)
+      : compute_(std::move(compute)) {}
+  const Tensor& get(const Stream& stream);
+
+ private:
+  std::function<Tensor(const Stream&)> compute_;
+  Tensor value_;
+};
+
+// A tensor kept for the backward pass, or computed again there. get() throws, naming operation and
+// tensor, if it was written since.
 class SavedTensor {
  public:
   SavedTensor() = default;  // nothing kept
   SavedTensor(const Tensor& tensor, const char* what)
       : tensor_(tensor), version_(tensor.version()), what_(what) {}
-  const Tensor& get() const;
+  SavedTensor(std::shared_ptr<Recomputed> recomputed) : recomputed_(std::move(recomputed)) {}
+  SavedTensor(const Variable& x, const char* what);  // as x says
+  const Tensor& get(const Stream& stream) const;
 
  private:
   Tensor tensor_;
+  std::shared_ptr<Recomputed> recomputed_;
   uint64_t version_ = 0;
   const char* what_ = "";  // "conv2d: x"
 };

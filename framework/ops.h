@@ -16,6 +16,9 @@ struct Context {
   const int64_t* step =
       nullptr;  // device memory: the optimizer's step counter, which changes the masks
   Precision precision = Precision::fp32;
+  // Batch norms' results are computed again in the backward pass rather than kept for it: the same
+  // numbers in less memory.
+  bool recompute = false;
 };
 
 // Differentiable operations. Each checks shapes and throws Error "operation: tensor has shape got,

@@ -77,19 +77,20 @@ Variable conv2d(const Context& context, const Variable& input, const Variable& f
   });
   return Variable::result(
       y, "conv2d", {&x, &filters, &bias},
-      [shape, tf32, relu = options.relu, x = SavedTensor(x.value(), "conv2d: x"),
+      [shape, tf32, relu = options.relu, x = SavedTensor(x, "conv2d: x"),
        filters = SavedTensor(filters_value, "conv2d: filters"),
        y = options.relu ? SavedTensor(y, "conv2d: y") : SavedTensor()](Gradients& gradients) {
         dispatch_float(gradients.dy().dtype(), "conv2d", [&](auto zero) {
           using T = decltype(zero);
           const Stream& stream = gradients.stream();
-          const Tensor dz = bias_relu_gradient<T>(gradients, relu ? &y.get() : nullptr, 2,
-                                                  shape.n * shape.p() * shape.q(), shape.k);
+          const Tensor dz =
+              bias_relu_gradient<T>(gradients, relu ? &y.get(gradients.stream()) : nullptr, 2,
+                                    shape.n * shape.p() * shape.q(), shape.k);
           if (gradients.wants(0)) {
             GradientTarget dx = gradients.target(0);
             run<cpu::conv2d_backward_data<T>, cuda::conv2d_backward_data<T>>(
                 stream, Conv2dBackwardData<T>{.dy = dz.data<T>(),
-                                              .filters = filters.get().data<T>(),
+                                              .filters = filters.get(gradients.stream()).data<T>(),
                                               .dx = dx.tensor.mutable_data<T>(),
                                               .shape = shape,
                                               .accumulate = dx.accumulate,
@@ -99,7 +100,7 @@ Variable conv2d(const Context& context, const Variable& input, const Variable& f
             GradientTarget dfilters = gradients.target(1);
             run<cpu::conv2d_backward_weights<T>, cuda::conv2d_backward_weights<T>>(
                 stream,
-                Conv2dBackwardWeights<T>{.x = x.get().data<T>(),
+                Conv2dBackwardWeights<T>{.x = x.get(gradients.stream()).data<T>(),
                                          .dy = dz.data<T>(),
                                          .dfilters = dfilters.tensor.mutable_data<Accumulator<T>>(),
                                          .shape = shape,

@@ -27,11 +27,11 @@ Variable relu(const Context& context, const Variable& x) {
         ReluForward<T>{.x = x.value().data<T>(), .y = y.mutable_data<T>(), .count = y.count()});
   });
   return Variable::result(y, "relu", {&x}, [y = SavedTensor(y, "relu: y")](Gradients& gradients) {
-    dispatch_float(y.get().dtype(), "relu", [&](auto zero) {
+    dispatch_float(y.get(gradients.stream()).dtype(), "relu", [&](auto zero) {
       using T = decltype(zero);
       GradientTarget dx = gradients.target(0);
       run<cpu::relu_backward<T>, cuda::relu_backward<T>>(
-          gradients.stream(), ReluBackward<T>{.y = y.get().data<T>(),
+          gradients.stream(), ReluBackward<T>{.y = y.get(gradients.stream()).data<T>(),
                                               .dy = gradients.dy().data<T>(),
                                               .dx = dx.tensor.mutable_data<T>(),
                                               .count = dx.tensor.count(),
@@ -71,25 +71,24 @@ Variable multiply(const Context& context, const Variable& a, const Variable& b) 
                                                                          .y = y.mutable_data<T>(),
                                                                          .count = y.count()});
   });
-  return Variable::result(y, "multiply", {&a, &b},
-                          [a = SavedTensor(a.value(), "multiply: a"),
-                           b = SavedTensor(b.value(), "multiply: b")](Gradients& gradients) {
-                            for (size_t input : {size_t{0}, size_t{1}}) {
-                              if (!gradients.wants(input)) continue;
-                              const Tensor& other = input == 0 ? b.get() : a.get();
-                              dispatch_float(other.dtype(), "multiply", [&](auto zero) {
-                                using T = decltype(zero);
-                                GradientTarget target = gradients.target(input);
-                                run<cpu::multiply<T>, cuda::multiply<T>>(
-                                    gradients.stream(),
-                                    Multiply<T>{.a = gradients.dy().data<T>(),
+  return Variable::result(
+      y, "multiply", {&a, &b},
+      [a = SavedTensor(a, "multiply: a"), b = SavedTensor(b, "multiply: b")](Gradients& gradients) {
+        for (size_t input : {size_t{0}, size_t{1}}) {
+          if (!gradients.wants(input)) continue;
+          const Tensor& other = input == 0 ? b.get(gradients.stream()) : a.get(gradients.stream());
+          dispatch_float(other.dtype(), "multiply", [&](auto zero) {
+            using T = decltype(zero);
+            GradientTarget target = gradients.target(input);
+            run<cpu::multiply<T>, cuda::multiply<T>>(
+                gradients.stream(), Multiply<T>{.a = gradients.dy().data<T>(),
                                                 .b = other.data<T>(),
                                                 .y = target.tensor.mutable_data<T>(),
                                                 .count = other.count(),
                                                 .accumulate = target.accumulate});
-                              });
-                            }
-                          });
+          });
+        }
+      });
 }
 
 namespace {

@@ -62,23 +62,24 @@ Variable matmul(const Context& context, const Variable& a, const Variable& b) {
                                                              .k = k,
                                                              .tf32 = tf32});
   });
-  return Variable::result(y, "matmul", {&a, &b},
-                          [m, n, k, tf32, a = SavedTensor(a_value, "matmul: a"),
-                           b = SavedTensor(b_value, "matmul: b")](Gradients& gradients) {
-                            dispatch_float(gradients.dy().dtype(), "matmul", [&](auto zero) {
-                              using T = decltype(zero);
-                              const T* dy = gradients.dy().data<T>();
-                              const Stream& stream = gradients.stream();
-                              if (gradients.wants(0)) {
-                                gemm_into<T>(stream, gradients.target(0), dy, false,
-                                             b.get().data<T>(), true, m, k, n, tf32);
-                              }
-                              if (gradients.wants(1)) {
-                                gemm_into<T>(stream, gradients.target(1), a.get().data<T>(), true,
-                                             dy, false, k, n, m, tf32);
-                              }
-                            });
-                          });
+  return Variable::result(
+      y, "matmul", {&a, &b},
+      [m, n, k, tf32, a = SavedTensor(a_value, "matmul: a"),
+       b = SavedTensor(b_value, "matmul: b")](Gradients& gradients) {
+        dispatch_float(gradients.dy().dtype(), "matmul", [&](auto zero) {
+          using T = decltype(zero);
+          const T* dy = gradients.dy().data<T>();
+          const Stream& stream = gradients.stream();
+          if (gradients.wants(0)) {
+            gemm_into<T>(stream, gradients.target(0), dy, false,
+                         b.get(gradients.stream()).data<T>(), true, m, k, n, tf32);
+          }
+          if (gradients.wants(1)) {
+            gemm_into<T>(stream, gradients.target(1), a.get(gradients.stream()).data<T>(), true, dy,
+                         false, k, n, m, tf32);
+          }
+        });
+      });
 }
 
 Variable linear(const Context& context, const Variable& x, const Variable& weight,
@@ -121,14 +122,15 @@ Variable linear(const Context& context, const Variable& x, const Variable& weigh
         dispatch_float(gradients.dy().dtype(), "linear", [&](auto zero) {
           using T = decltype(zero);
           const Stream& stream = gradients.stream();
-          const Tensor dz = bias_relu_gradient<T>(gradients, relu ? &y.get() : nullptr, 2, m, n);
+          const Tensor dz = bias_relu_gradient<T>(
+              gradients, relu ? &y.get(gradients.stream()) : nullptr, 2, m, n);
           if (gradients.wants(0)) {
-            gemm_into<T>(stream, gradients.target(0), dz.data<T>(), false, weight.get().data<T>(),
-                         false, m, k, n, tf32);
+            gemm_into<T>(stream, gradients.target(0), dz.data<T>(), false,
+                         weight.get(gradients.stream()).data<T>(), false, m, k, n, tf32);
           }
           if (gradients.wants(1)) {
-            gemm_into<T>(stream, gradients.target(1), dz.data<T>(), true, x.get().data<T>(), false,
-                         n, k, m, tf32);
+            gemm_into<T>(stream, gradients.target(1), dz.data<T>(), true,
+                         x.get(gradients.stream()).data<T>(), false, n, k, m, tf32);
           }
         });
       });

@@ -57,18 +57,18 @@ Variable evaluated(const Context& context, const Extent& extent, const Variable&
   dispatch_float(x.dtype(), "batch_norm", [&](auto zero) {
     using T = decltype(zero);
     using A = Accumulator<T>;
-    run<cpu::batch_norm_evaluation<T>, cuda::batch_norm_evaluation<T>>(
-        context.stream, BatchNormEvaluation<T>{.x = x.value().data<T>(),
-                                               .gamma = gamma.value().data<A>(),
-                                               .beta = beta.value().data<A>(),
-                                               .residual = data_or_null<T>(options.residual),
-                                               .running_mean = running.mean.data<A>(),
-                                               .running_var = running.var.data<A>(),
-                                               .y = y.mutable_data<T>(),
-                                               .rows = extent.rows,
-                                               .c = extent.c,
-                                               .eps = options.eps,
-                                               .relu = options.relu});
+    run<cpu::batch_norm_apply<T>, cuda::batch_norm_apply<T>>(
+        context.stream, BatchNormApply<T>{.x = x.value().data<T>(),
+                                          .gamma = gamma.value().data<A>(),
+                                          .beta = beta.value().data<A>(),
+                                          .residual = data_or_null<T>(options.residual),
+                                          .mean = running.mean.data<A>(),
+                                          .var = running.var.data<A>(),
+                                          .y = y.mutable_data<T>(),
+                                          .rows = extent.rows,
+                                          .c = extent.c,
+                                          .eps = options.eps,
+                                          .relu = options.relu});
   });
   return Variable::result(y, "batch_norm", {&x, &gamma, &beta, &options.residual},
                           [](Gradients&) -> void {
@@ -80,8 +80,40 @@ Variable evaluated(const Context& context, const Extent& extent, const Variable&
 
 // What the way back needs.
 struct Saved {
-  SavedTensor x, gamma, mean, inv_std, y;  // y: with ReLU
+  SavedTensor x, gamma, mean, inv_std;
+  bool relu = false, residual = false;
+  SavedTensor beta;
+  SavedTensor y;  // with ReLU and a residual, whose sum it alone tells
 };
+
+// y once more, where all that takes is kept anyway; null elsewhere. `saved` is complete but for y.
+std::shared_ptr<Recomputed> computed_again(const Context& context, const Extent& extent,
+                                           const Saved& saved, const Variable& residual) {
+  const bool keeps_more = residual.defined() && residual.recomputed() == nullptr;
+  if (!context.recompute || !gradients_enabled() || keeps_more) return nullptr;
+  const auto again = [saved, extent, residual = residual.recomputed()](const Stream& stream) {
+    const Tensor x = saved.x.get(stream);
+    Tensor y = Tensor::empty(stream, x.shape(), x.dtype());
+    dispatch_float(x.dtype(), "batch_norm", [&](auto zero) {
+      using T = decltype(zero);
+      using A = Accumulator<T>;
+      run<cpu::batch_norm_apply<T>, cuda::batch_norm_apply<T>>(
+          stream,
+          BatchNormApply<T>{.x = x.data<T>(),
+                            .gamma = saved.gamma.get(stream).data<A>(),
+                            .beta = saved.beta.get(stream).data<A>(),
+                            .residual = residual ? residual->get(stream).data<T>() : nullptr,
+                            .mean = saved.mean.get(stream).data<A>(),
+                            .inv_std = saved.inv_std.get(stream).data<A>(),
+                            .y = y.mutable_data<T>(),
+                            .rows = extent.rows,
+                            .c = extent.c,
+                            .relu = saved.relu});
+    });
+    return y;
+  };
+  return std::make_shared<Recomputed>(again);
+}
 
 template <class T>
 T* memory_of(GradientTarget& target) {
@@ -89,20 +121,23 @@ T* memory_of(GradientTarget& target) {
 }
 
 template <class T>
-void send_back(const Saved& saved, const Extent& extent, bool relu, Gradients& gradients) {
+void send_back(const Saved& saved, const Extent& extent, Gradients& gradients) {
   using A = Accumulator<T>;
+  const Stream& stream = gradients.stream();
   const Tensor dy = gradients.dy();
   GradientTarget dx, dgamma, dbeta, dresidual;
   if (gradients.wants(0)) dx = gradients.target(0);
   if (gradients.wants(1)) dgamma = gradients.target(1);
   if (gradients.wants(2)) dbeta = gradients.target(2);
-  if (relu && gradients.wants(3)) dresidual = gradients.target(3);
-  BatchNormBackward<T> backward{.x = saved.x.get().template data<T>(),
-                                .y = relu ? saved.y.get().template data<T>() : nullptr,
+  if (saved.relu && gradients.wants(3)) dresidual = gradients.target(3);
+  const bool by_y = saved.relu && saved.residual, by_x = saved.relu && !saved.residual;
+  BatchNormBackward<T> backward{.x = saved.x.get(stream).template data<T>(),
+                                .y = by_y ? saved.y.get(stream).template data<T>() : nullptr,
                                 .dy = dy.data<T>(),
-                                .gamma = saved.gamma.get().template data<A>(),
-                                .mean = saved.mean.get().template data<A>(),
-                                .inv_std = saved.inv_std.get().template data<A>(),
+                                .gamma = saved.gamma.get(stream).template data<A>(),
+                                .beta = by_x ? saved.beta.get(stream).template data<A>() : nullptr,
+                                .mean = saved.mean.get(stream).template data<A>(),
+                                .inv_std = saved.inv_std.get(stream).template data<A>(),
                                 .dx = memory_of<T>(dx),
                                 .dgamma = memory_of<A>(dgamma),
                                 .dbeta = memory_of<A>(dbeta),
@@ -114,7 +149,7 @@ void send_back(const Saved& saved, const Extent& extent, bool relu, Gradients& g
                                 .accumulate_dbeta = dbeta.accumulate,
                                 .accumulate_dresidual = dresidual.accumulate};
   const auto enqueue = [&] {
-    run<cpu::batch_norm_backward<T>, cuda::batch_norm_backward<T>>(gradients.stream(), backward);
+    run<cpu::batch_norm_backward<T>, cuda::batch_norm_backward<T>>(stream, backward);
   };
   if (backward.dx != nullptr && backward.dx == backward.dresidual) {
     // x is the residual too: one gradient after the other.
@@ -125,7 +160,7 @@ void send_back(const Saved& saved, const Extent& extent, bool relu, Gradients& g
     backward.dgamma = backward.dbeta = nullptr;
   }
   enqueue();
-  if (!relu && gradients.wants(3)) gradients.pass(3, dy);
+  if (!saved.relu && gradients.wants(3)) gradients.pass(3, dy);
 }
 
 Variable trained(const Context& context, const Extent& extent, const Variable& x,
@@ -154,18 +189,26 @@ Variable trained(const Context& context, const Extent& extent, const Variable& x
                                             .momentum = options.momentum,
                                             .relu = options.relu});
   });
-  return Variable::result(y, "batch_norm", {&x, &gamma, &beta, &options.residual},
-                          [extent, relu = options.relu,
-                           saved = Saved{.x = SavedTensor(x.value(), "batch_norm: x"),
-                                         .gamma = SavedTensor(gamma.value(), "batch_norm: gamma"),
-                                         .mean = SavedTensor(mean, "batch_norm: mean"),
-                                         .inv_std = SavedTensor(inv_std, "batch_norm: inv_std"),
-                                         .y = options.relu ? SavedTensor(y, "batch_norm: y")
-                                                           : SavedTensor()}](Gradients& gradients) {
-                            dispatch_float(gradients.dy().dtype(), "batch_norm", [&](auto zero) {
-                              send_back<decltype(zero)>(saved, extent, relu, gradients);
-                            });
-                          });
+  Saved saved{.x = SavedTensor(x, "batch_norm: x"),
+              .gamma = SavedTensor(gamma, "batch_norm: gamma"),
+              .mean = SavedTensor(mean, "batch_norm: mean"),
+              .inv_std = SavedTensor(inv_std, "batch_norm: inv_std"),
+              .relu = options.relu,
+              .residual = options.residual.defined(),
+              .beta = SavedTensor(beta, "batch_norm: beta"),
+              .y = {}};
+  const auto again = computed_again(context, extent, saved, options.residual);
+  if (saved.relu && saved.residual) {
+    saved.y = again != nullptr ? SavedTensor(again) : SavedTensor(y, "batch_norm: y");
+  }
+  Variable result = Variable::result(
+      y, "batch_norm", {&x, &gamma, &beta, &options.residual},
+      [extent, saved](Gradients& gradients) {
+        dispatch_float(gradients.dy().dtype(), "batch_norm",
+                       [&](auto zero) { send_back<decltype(zero)>(saved, extent, gradients); });
+      });
+  if (result.requires_gradient()) result.set_recomputed(again);
+  return result;
 }
 
 }  // namespace

@@ -127,15 +127,16 @@ Variable embedding(const Context& context, const Tensor& tokens, const Variable&
           using T = decltype(zero);
           GradientTarget dtable = gradients.target(0);
           run<cpu::embedding_backward<T>, cuda::embedding_backward<T>>(
-              gradients.stream(), EmbeddingBackward<T>{.tokens = tokens.get().data<int32_t>(),
-                                                       .dy = gradients.dy().data<T>(),
-                                                       .dtable = dtable.tensor.mutable_data<T>(),
-                                                       .count = count,
-                                                       .rows = rows,
-                                                       .d = d,
-                                                       .padding = options.padding,
-                                                       .frozen = options.frozen,
-                                                       .accumulate = dtable.accumulate});
+              gradients.stream(),
+              EmbeddingBackward<T>{.tokens = tokens.get(gradients.stream()).data<int32_t>(),
+                                   .dy = gradients.dy().data<T>(),
+                                   .dtable = dtable.tensor.mutable_data<T>(),
+                                   .count = count,
+                                   .rows = rows,
+                                   .d = d,
+                                   .padding = options.padding,
+                                   .frozen = options.frozen,
+                                   .accumulate = dtable.accumulate});
         });
       });
 }
@@ -179,12 +180,13 @@ Variable lstm(const Context& context, const Variable& x, const Tensor& lengths,
           const auto gradient = [&](size_t input) {
             return gradient_of<T>(gradients, input, targets[input]);
           };
-          const int32_t* steps = lengths.defined() ? kept_lengths.get().data<int32_t>() : nullptr;
+          const int32_t* steps =
+              lengths.defined() ? kept_lengths.get(gradients.stream()).data<int32_t>() : nullptr;
           run<cpu::lstm_backward<T>, cuda::lstm_backward<T>>(
-              gradients.stream(), LstmBackward<T>{.x = x.get().data<T>(),
+              gradients.stream(), LstmBackward<T>{.x = x.get(gradients.stream()).data<T>(),
                                                   .lengths = steps,
-                                                  .w_ih = w_ih.get().data<T>(),
-                                                  .w_hh = w_hh.get().data<T>(),
+                                                  .w_ih = w_ih.get(gradients.stream()).data<T>(),
+                                                  .w_hh = w_hh.get(gradients.stream()).data<T>(),
                                                   .dy = gradients.dy().data<T>(),
                                                   .saved = saved.mutable_data<T>(),
                                                   .dx = gradient(0),
@@ -237,7 +239,9 @@ Variable sequence_pool(const Context& context, const Variable& x, const Tensor& 
               gradients.stream(),
               SequencePoolBackward<T>{
                   .dy = gradients.dy().data<T>(),
-                  .lengths = lengths.defined() ? kept_lengths.get().data<int32_t>() : nullptr,
+                  .lengths = lengths.defined()
+                                 ? kept_lengths.get(gradients.stream()).data<int32_t>()
+                                 : nullptr,
                   .argmax = argmax.defined() ? argmax.data<int32_t>() : nullptr,
                   .dx = dx.tensor.mutable_data<T>(),
                   .shape = shape,

@@ -26,12 +26,19 @@ Trainer::Trainer(const Stream& stream, ForwardFunction forward, Optimizer& optim
   }
 }
 
+bool parse_recompute(const std::string& text, Device device) {
+  if (text == "auto") return device.kind == Device::Kind::cpu;
+  if (text == "on" || text == "off") return text == "on";
+  throw Error(str("--recompute is '", text, "', expected one of: auto, on, off"));
+}
+
 void Trainer::step(const Batch& batch) {
   const Context context{.stream = stream_,
                         .training = true,
                         .seed = options_.seed,
                         .step = rate_.step(),
-                        .precision = options_.precision};
+                        .precision = options_.precision,
+                        .recompute = options_.recompute};
   const Variable logits = forward_(context, batch);
   const CrossEntropy entropy =
       softmax_cross_entropy(context, logits, batch.labels, options_.label_smoothing);

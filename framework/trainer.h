@@ -38,10 +38,14 @@ class TrainingObserver {
 // The model as the trainer sees it: logits [count, classes] of a batch.
 using ForwardFunction = std::function<Variable(const Context& context, const Batch& batch)>;
 
+// Of --recompute, see Context: "on", "off", or "auto", which is on on the CPU. Throws Error.
+bool parse_recompute(const std::string& text, Device device);
+
 struct TrainerOptions {
   uint64_t seed = 0;
   double label_smoothing = 0;
   Precision precision = Precision::fp32;
+  bool recompute = false;    // see Context
   int64_t drain_every = 50;  // steps between two looks at the step log
   int64_t eval_every = 0;    // steps between two looks at the validation split; 0: every epoch
   int64_t save_every = 0;    // steps between two on_save(); 0: none

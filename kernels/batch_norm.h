@@ -42,26 +42,31 @@ struct BatchNormForward {
   void* workspace = nullptr;  // CUDA only: workspace_bytes() bytes, 16-byte aligned
 };
 
-// Evaluation: y = relu?(gamma * (x - running_mean) / sqrt(running_var + eps) + beta + residual?).
-// y aliases nothing.
+// With statistics that are there: y = relu?(gamma * (x - mean) * inv_std + beta + residual?)
+//   inv_std as given, or, where it is null, 1 / sqrt(var + eps)
+// In evaluation mean and var are the running ones. With what a forward pass in training kept, y has
+// the bits that it had there. y aliases nothing.
 template <class T>
-struct BatchNormEvaluation {
+struct BatchNormApply {
   const T* x = nullptr;
   const Accumulator<T>* gamma = nullptr;
   const Accumulator<T>* beta = nullptr;
   const T* residual = nullptr;
-  const Accumulator<T>* running_mean = nullptr;
-  const Accumulator<T>* running_var = nullptr;
+  const Accumulator<T>* mean = nullptr;
+  const Accumulator<T>* var = nullptr;
+  const Accumulator<T>* inv_std = nullptr;
   T* y = nullptr;
   int64_t rows = 0, c = 0;
   double eps = 1e-5;
   bool relu = false;
 };
 
-// The way back through training. With dz = dy where y > 0, else 0 (y null: no ReLU, dz = dy) and
-// h = (x - mean) * inv_std:
+// The way back through training. With h = (x - mean) * inv_std and dz = dy where the ReLU let x
+// through, else 0:
 //   dbeta (+)= sum of dz,   dgamma (+)= sum of dz * h,   dresidual (+)= dz
 //   dx (+)= gamma * inv_std * (dz - sum of dz / rows - h * (sum of dz * h) / rows)
+// The ReLU let through what has y > 0; where y is null, what has (x - mean) * (gamma * inv_std) +
+// beta > 0, which is y without a residual; where beta is null too, there is no ReLU and dz = dy.
 // dx, dgamma, dbeta and dresidual may each be null. Sums over tiles of rows, added in f64 in a
 // fixed order. Nothing aliases.
 template <class T>
@@ -70,6 +75,7 @@ struct BatchNormBackward {
   const T* y = nullptr;
   const T* dy = nullptr;
   const Accumulator<T>* gamma = nullptr;
+  const Accumulator<T>* beta = nullptr;
   const Accumulator<T>* mean = nullptr;
   const Accumulator<T>* inv_std = nullptr;
   T* dx = nullptr;
@@ -86,7 +92,7 @@ namespace cpu {
 template <class T>
 void batch_norm_forward(const BatchNormForward<T>&);
 template <class T>
-void batch_norm_evaluation(const BatchNormEvaluation<T>&);
+void batch_norm_apply(const BatchNormApply<T>&);
 template <class T>
 void batch_norm_backward(const BatchNormBackward<T>&);
 }  // namespace cpu
@@ -97,7 +103,7 @@ void batch_norm_forward(const BatchNormForward<T>&, cudaStream_t);
 template <class T>
 int64_t batch_norm_forward_workspace_bytes(const BatchNormForward<T>&);
 template <class T>
-void batch_norm_evaluation(const BatchNormEvaluation<T>&, cudaStream_t);
+void batch_norm_apply(const BatchNormApply<T>&, cudaStream_t);
 template <class T>
 void batch_norm_backward(const BatchNormBackward<T>&, cudaStream_t);
 template <class T>

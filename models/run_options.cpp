@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "framework/precision.h"
+#include "framework/trainer.h"
 #include "models/command_line.h"
 #include "schedulers/schedules.h"
 
@@ -40,6 +41,10 @@ void add_flags(CLI::App& app, RunOptions& options, std::string& preset) {
       ->capture_default_str();
   app.add_flag("--eager", options.eager,
                "cuda: enqueue each step's operations one by one rather than replay a graph");
+  app.add_option("--recompute", options.recompute,
+                 "on: batch norms' results are computed again in the backward pass rather than "
+                 "kept, the same numbers in less memory; off; auto: on the CPU")
+      ->capture_default_str();
   app.add_option("--precision", options.precision,
                  "of matrix products and convolutions: fp32, tf32 or bf16 (with cuda)")
       ->capture_default_str();
@@ -199,6 +204,7 @@ void check(const RunOptions& options, const BinaryDescription& binary) {
   require_one_of("--optimizer", options.optimizer, {"adam", "sgd"});
   require_one_of("--residence", options.residence, {"auto", "host", "device"});
   parse_precision(options.precision);
+  parse_recompute(options.recompute, {});
   require_one_of("--augment", options.augment, {"none", "flip-rotate", "crop-flip"});
   if (binary.default_width > 0) {
     require("--width", options.width, options.width >= 1 && options.width <= 4096, "1 to 4096");

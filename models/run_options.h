@@ -34,6 +34,7 @@ struct RunOptions {
   std::string device = "cpu";
   std::string residence = "auto";
   bool eager = false;
+  std::string recompute = "auto";
   std::string precision = "fp32";
   int threads = 0;  // 0: one per core
   std::string out;  // run folder; empty: runs/MODEL-DATE-TIME

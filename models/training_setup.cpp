@@ -50,6 +50,7 @@ TrainingSetup::TrainingSetup(Task& task, const RunOptions& options)
       TrainerOptions{.seed = options.seed,
                      .label_smoothing = options.label_smoothing,
                      .precision = precision,
+                     .recompute = parse_recompute(options.recompute, stream_.device()),
                      .eval_every = options.eval_every,
                      .save_every = options.save_every > 0 ? options.save_every : steps_per_epoch(),
                      .capture = !options.eager});

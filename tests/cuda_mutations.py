@@ -89,7 +89,7 @@ MUTATIONS = [
     Mutation("batch norm: rows beyond the last one are read", "batch_norm", "batch_norm",
              "return row < end ? slot : Slot{slot.begin};", "return slot;", "out of bounds|" + WRONG),
     Mutation("batch norm: sums take dy where the ReLU was 0", "batch_norm_backward", "batch_norm",
-             "if (relu) mask(y[i], dz[i]);", "", WRONG),
+             "gate.close(y[i], x[i], mean, dz[i]);  // rows", "// rows", WRONG),
 ]
 CONTROL = Mutation("adam as it is", "adam", "adam", "", "", r"\| +0 failed")
 

@@ -127,7 +127,8 @@ int watch(const std::string& name) {
   const Batch batch = make_batch(name, stream);
   StepResult result;
   const auto step = [&] {
-    const Context context{.stream = stream, .training = true, .seed = 1, .step = rate.step()};
+    const Context context{
+        .stream = stream, .training = true, .seed = 1, .step = rate.step(), .recompute = true};
     const CrossEntropy entropy =
         softmax_cross_entropy(context, model.forward(context, batch), batch.labels);
     entropy.loss.backward(stream);

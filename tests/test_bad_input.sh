@@ -59,6 +59,7 @@ for model in mnist_cnn mnist_mlp cifar10_resnet18; do
   refuse $model "expected one of: none, flip-rotate" --augment crop
   refuse $model "expected cpu, cuda or cuda:INDEX" --device gpu
   refuse $model "cpu:1" --device cpu:1
+  refuse $model "--recompute is 'yes', expected one of: auto, on, off" --recompute yes
   refuse $model "--precision is 'fp16', expected one of: fp32, tf32, bf16" --precision fp16
   refuse $model "--precision bf16: cpu has no tensor cores, expected --device cuda" --precision bf16
   refuse $model "--precision tf32: cpu has no tensor cores, expected --device cuda" --precision tf32

@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include "framework/allocator.h"
 #include "framework/safetensors.h"
 #include "models/resnet.h"
 #include "tests/testing.h"
@@ -12,6 +13,7 @@ using namespace flyball::testing;
 namespace {
 
 Context training() { return {.stream = stream(), .training = true}; }
+Context recomputing() { return {.stream = stream(), .training = true, .recompute = true}; }
 Context evaluation() { return {.stream = stream()}; }
 
 Variable filled(int64_t count, double value) {
@@ -126,6 +128,55 @@ TEST_CASE("batch_norm: the convolution's column sums give what a pass over x giv
   RunningStatistics unused = running_of(6, 0, 1);
   const Variable z = batch_norm(training(), x, gamma, beta, unused, {.column_sums = wrong});
   CHECK(largest_difference(values_of(z.value()), values_of(wanted.value())) > 1e-2);
+}
+
+TEST_CASE("batch_norm: its result is computed again where all that takes is kept anyway") {
+  RunningStatistics running = running_of(3, 0, 1);
+  const Variable x(normal_tensor({4, 3}, 1), true), plain(normal_tensor({4, 3}, 2));
+  const auto norm = [&](const Context& context, const BatchNormOptions& options) {
+    return batch_norm(context, x, filled(3, 2), filled(3, 0.5), running, options);
+  };
+  CHECK(norm(training(), {.relu = true}).recomputed() == nullptr);
+  const Variable y = norm(recomputing(), {.relu = true});
+  REQUIRE(y.recomputed() != nullptr);
+  CHECK(values_of(y.recomputed()->get(stream())) == values_of(y.value()));
+  const Variable sum = norm(recomputing(), {.residual = y});
+  REQUIRE(sum.recomputed() != nullptr);
+  CHECK(values_of(sum.recomputed()->get(stream())) == values_of(sum.value()));
+  CHECK(norm(recomputing(), {.residual = plain}).recomputed() == nullptr);
+  {
+    const NoGradient no_gradient;
+    CHECK(norm(recomputing(), {.relu = true}).recomputed() == nullptr);
+  }
+  Tensor written = y.value();
+  written.fill(stream(), 3);
+  CHECK(y.recomputed() == nullptr);
+}
+
+TEST_CASE("resnet: what is computed again gives the same gradients, and takes less memory") {
+  const Variable x(normal_tensor({8, 16, 16, 3}, 1, DType::f32));
+  const Tensor labels = labels_of({0, 1, 2, 3, 4, 5, 6, 7});
+  struct Pass {
+    std::vector<double> gradients;
+    int64_t kept_bytes = 0;
+  };
+  const auto pass = [&](const Context& context) {
+    Initializer init(stream(), 1);
+    ResNet18 net(init, {.width = 4});
+    const int64_t before = allocator(stream().device()).counters().live_bytes;
+    const Variable loss = softmax_cross_entropy(context, net.forward(context, x), labels).loss;
+    Pass result;
+    result.kept_bytes = allocator(stream().device()).counters().live_bytes - before;
+    loss.backward(stream());
+    for (const auto& parameter : parameters_of(net)) {
+      const std::vector<double> more = values_of(parameter.item->variable.gradient());
+      result.gradients.insert(result.gradients.end(), more.begin(), more.end());
+    }
+    return result;
+  };
+  const Pass kept = pass(training()), again = pass(recomputing());
+  CHECK(again.gradients == kept.gradients);
+  CHECK(static_cast<double>(again.kept_bytes) < 0.6 * static_cast<double>(kept.kept_bytes));
 }
 
 TEST_CASE("resnet: a block whose last gamma is zero starts as the ReLU of its shortcut") {

@@ -26,7 +26,7 @@ std::vector<double> values_on(const Stream& on, const Tensor& tensor) {
 }
 
 // At a rate that keeps rounding from growing: see tests/golden/README.md.
-Result train(const Stream& on, Precision precision = Precision::fp32) {
+Result train(const Stream& on, Precision precision = Precision::fp32, bool recompute = false) {
   const ImageDataset dataset(synthetic_images(40, 16, 16, 3, 10, 3));
   SampleLoader training(
       on, dataset, first_indices(dataset.size()),
@@ -37,7 +37,8 @@ Result train(const Stream& on, Precision precision = Precision::fp32) {
   LearningRate rate(on, ConstantRule{1e-4},
                     {.steps_per_epoch = training.batches_per_epoch(), .total_steps = kSteps});
   Adam adam(on, arena, rate);
-  Trainer trainer(on, model.forward, adam, rate, {.seed = 1, .precision = precision});
+  Trainer trainer(on, model.forward, adam, rate,
+                  {.seed = 1, .precision = precision, .recompute = recompute});
   Result result;
   for (int64_t step = 0; step < kSteps; ++step) {
     trainer.step(training);
@@ -51,6 +52,11 @@ Result train(const Stream& on, Precision precision = Precision::fp32) {
   SampleLoader test(on, dataset, first_indices(dataset.size()),
                     {.batch_size = 16, .shuffle = false});
   result.evaluation = {evaluate(on, model.forward, test, "test", precision).loss};
+  return result;
+}
+
+const Result& trained_in_fp32(const Stream& cuda) {
+  static const Result result = train(cuda);
   return result;
 }
 
@@ -71,7 +77,8 @@ double difference(const std::vector<double>& got, const std::vector<double>& wan
 TEST_CASE("cuda resnet: 20 captured steps have the CPU's losses and running statistics") {
   const Stream* on = cuda_stream();
   if (on == nullptr) return;
-  const Result want = train(stream()), got = train(*on);
+  const Result want = train(stream());
+  const Result& got = trained_in_fp32(*on);
   const double losses = difference(got.losses, want.losses);
   const double running = difference(got.running, want.running);
   const double evaluation = difference(got.evaluation, want.evaluation);
@@ -82,10 +89,19 @@ TEST_CASE("cuda resnet: 20 captured steps have the CPU's losses and running stat
   CHECK(evaluation < 1e-3);
 }
 
+TEST_CASE("cuda resnet: batch norms' results computed again give the same bits") {
+  const Stream* on = cuda_stream();
+  if (on == nullptr) return;
+  const Result& want = trained_in_fp32(*on);
+  const Result got = train(*on, Precision::fp32, true);
+  CHECK(got.losses == want.losses);
+  CHECK(got.running == want.running);
+}
+
 TEST_CASE("cuda resnet: 20 steps in tf32 and bf16 have the losses of fp32") {
   const Stream* on = cuda_stream();
   if (on == nullptr) return;
-  const Result want = train(*on);
+  const Result& want = trained_in_fp32(*on);
   for (const Precision precision : {Precision::tf32, Precision::bf16}) {
     const double losses = difference(train(*on, precision).losses, want.losses);
     MESSAGE(std::string(name_of(precision)) << ": losses within " << losses << " of fp32");

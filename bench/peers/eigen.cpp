@@ -149,12 +149,16 @@ void run(const GlobalAveragePoolForward<float>& p) {
   }
 }
 
-void run(const BatchNormEvaluation<float>& b) {
+void run(const BatchNormApply<float>& b) {
   const auto eps = static_cast<float>(b.eps);
-  const Eigen::Array<float, 1, Eigen::Dynamic> scale =
-      InRow(b.gamma, b.c) / (InRow(b.running_var, b.c) + eps).sqrt();
+  Eigen::Array<float, 1, Eigen::Dynamic> scale = InRow(b.gamma, b.c);
+  if (b.inv_std != nullptr) {
+    scale *= InRow(b.inv_std, b.c);
+  } else {
+    scale /= (InRow(b.var, b.c) + eps).sqrt();
+  }
   const Eigen::Array<float, 1, Eigen::Dynamic> shift =
-      InRow(b.beta, b.c) - InRow(b.running_mean, b.c) * scale;
+      InRow(b.beta, b.c) - InRow(b.mean, b.c) * scale;
   Out y(b.y, b.rows, b.c);
   y = (In(b.x, b.rows, b.c).rowwise() * scale).rowwise() + shift;
   if (b.residual != nullptr) y += In(b.residual, b.rows, b.c);
@@ -176,7 +180,7 @@ void offer_eigen(const std::any& arguments, std::vector<Peer>& peers) {
   offer_each<Gemm<float>, SoftmaxCrossEntropy<float>, ReluForward<float>, ReluBackward<float>,
              Add<float>, Multiply<float>, Scale<float>, BiasReluBackward<float>, ReduceSum<float>,
              ReduceRows<float>, SumOfSquares<float>, GlobalAveragePoolForward<float>,
-             BatchNormEvaluation<float>>(arguments, peers);
+             BatchNormApply<float>>(arguments, peers);
 }
 
 std::vector<Peer> peers_of(const std::any& arguments) {

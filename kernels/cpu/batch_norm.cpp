@@ -3,8 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/cpu/parallel.h"
-#include "kernels/cpu/pieces.h"
+#include "kernels/cpu/row_tiles.h"
 #include "kernels/cpu/scratch.h"
 #include "kernels/cpu/simd.h"
 
@@ -12,29 +11,6 @@
 // channel, [tiles, 2, c], which are merged in order on one thread; the second applies.
 namespace flyball::cpu {
 namespace {
-
-struct RowRange {
-  int64_t begin, end;
-};
-
-// Calls body(range) for ranges of whole tiles, on any thread and in any order; backwards: the last
-// ones first, as what the pass before has read last is still in a cache.
-template <class Body>
-void for_row_ranges(int64_t rows, int64_t c, bool backwards, Body&& body) {
-  const int64_t tile_values = kColumnSumRows * c;
-  const int64_t range_rows =
-      (kPieceElements + tile_values - 1) / tile_values * int64_t{kColumnSumRows};
-  const int64_t ranges = (rows + range_rows - 1) / range_rows;
-  parallel_for(ranges, [&](int64_t i) {
-    const int64_t range = backwards ? ranges - 1 - i : i;
-    body(RowRange{range * range_rows, std::min((range + 1) * range_rows, rows)});
-  });
-}
-
-int64_t tiles_of(int64_t rows) { return (rows + kColumnSumRows - 1) / kColumnSumRows; }
-FLYBALL_INLINE int64_t rows_of_tile(int64_t first, int64_t rows) {
-  return std::min<int64_t>(kColumnSumRows, rows - first);
-}
 
 template <class T>
 struct StatisticsPass {
@@ -126,126 +102,17 @@ FLYBALL_INLINE void range_body(const ApplyPass<T>& a, const RowRange& range) {
   }
 }
 
-template <class T>
-struct BackwardSumsPass {
-  const BatchNormBackward<T>& operation;
-  T* sums;
-};
-
-template <bool kRelu, class T>
-FLYBALL_INLINE T masked(T y, T dy) {
-  return !kRelu || y > 0 ? dy : T(0);
-}
-
-// The sums of a tile's dz and of dz * (x - mean).
-template <bool kRelu, class T>
-FLYBALL_INLINE void sum_backward_tile(const BatchNormBackward<T>& b, int64_t first, int64_t rows,
-                                      T* __restrict sums, T* __restrict products) {
-  const int64_t c = b.c;
-  const T* __restrict mean = b.mean;
-  std::fill_n(sums, c, T(0));
-  std::fill_n(products, c, T(0));
-  int64_t i = 0;
-  for (; i + 2 <= rows; i += 2) {
-    const int64_t at = (first + i) * c;
-    const T* __restrict x = b.x + at, * __restrict dy = b.dy + at;
-    const T* __restrict y = kRelu ? b.y + at : dy;
-#pragma GCC ivdep
-    for (int64_t j = 0; j < c; ++j) {
-      const T dz0 = masked<kRelu>(y[j], dy[j]), dz1 = masked<kRelu>(y[c + j], dy[c + j]);
-      sums[j] += dz0 + dz1;
-      products[j] += dz0 * (x[j] - mean[j]) + dz1 * (x[c + j] - mean[j]);
-    }
-  }
-  if (i == rows) return;
-  const int64_t at = (first + i) * c;
-#pragma GCC ivdep
-  for (int64_t j = 0; j < c; ++j) {
-    const T dz = masked<kRelu>(kRelu ? b.y[at + j] : T(0), b.dy[at + j]);
-    sums[j] += dz;
-    products[j] += dz * (b.x[at + j] - mean[j]);
-  }
-}
-
-template <class T>
-FLYBALL_INLINE void range_body(const BackwardSumsPass<T>& pass, const RowRange& range) {
-  const BatchNormBackward<T>& b = pass.operation;
-  for (int64_t row = range.begin; row < range.end; row += kColumnSumRows) {
-    T* sums = pass.sums + row / kColumnSumRows * 2 * b.c;
-    const int64_t rows = rows_of_tile(row, range.end);
-    b.y != nullptr ? sum_backward_tile<true>(b, row, rows, sums, sums + b.c)
-                   : sum_backward_tile<false>(b, row, rows, sums, sums + b.c);
-  }
-}
-
-// dx (+)= scale * dz + slope * (x - mean) + offset, which is dx of batch_norm.h.
-template <class T>
-struct BackwardApplyPass {
-  const BatchNormBackward<T>& operation;
-  const T *scale, *slope, *offset;
-};
-
-template <bool kRelu, class T>
-FLYBALL_INLINE void backward_row(const BackwardApplyPass<T>& pass, int64_t row) {
-  const BatchNormBackward<T>& b = pass.operation;
-  const int64_t c = b.c, at = row * c;
-  const T* __restrict x = b.x + at, * __restrict dy = b.dy + at;
-  const T* __restrict y = kRelu ? b.y + at : dy;
-  const T* __restrict mean = b.mean, * __restrict scale = pass.scale;
-  const T* __restrict slope = pass.slope, * __restrict offset = pass.offset;
-  if (b.dresidual != nullptr) {
-    T* __restrict dresidual = b.dresidual + at;
-    if (b.accumulate_dresidual) {
-#pragma GCC ivdep
-      for (int64_t j = 0; j < c; ++j) dresidual[j] += masked<kRelu>(y[j], dy[j]);
-    } else {
-#pragma GCC ivdep
-      for (int64_t j = 0; j < c; ++j) dresidual[j] = masked<kRelu>(y[j], dy[j]);
-    }
-  }
-  if (b.dx == nullptr) return;
-  T* __restrict dx = b.dx + at;
-  const auto gradient = [&](int64_t j) {
-    return scale[j] * masked<kRelu>(y[j], dy[j]) + (slope[j] * (x[j] - mean[j]) + offset[j]);
-  };
-  if (b.accumulate_dx) {
-#pragma GCC ivdep
-    for (int64_t j = 0; j < c; ++j) dx[j] += gradient(j);
-  } else {
-#pragma GCC ivdep
-    for (int64_t j = 0; j < c; ++j) dx[j] = gradient(j);
-  }
-}
-
-template <class T>
-FLYBALL_INLINE void range_body(const BackwardApplyPass<T>& pass, const RowRange& range) {
-  for (int64_t row = range.begin; row < range.end; ++row) {
-    pass.operation.y != nullptr ? backward_row<true>(pass, row) : backward_row<false>(pass, row);
-  }
-}
-
 FLYBALL_SIMD void run_range(const StatisticsPass<float>& pass, const RowRange& range) {
   range_body(pass, range);
 }
 FLYBALL_SIMD void run_range(const ApplyPass<float>& pass, const RowRange& range) {
   range_body(pass, range);
 }
-FLYBALL_SIMD void run_range(const BackwardSumsPass<float>& pass, const RowRange& range) {
-  range_body(pass, range);
-}
-FLYBALL_SIMD void run_range(const BackwardApplyPass<float>& pass, const RowRange& range) {
-  range_body(pass, range);
-}
 void run_range(const auto& pass, const RowRange& range) { range_body(pass, range); }
 
-template <class Pass>
-void run_sums(int64_t rows, int64_t c, const Pass& pass) {
-  for_row_ranges(rows, c, false, [&](const RowRange& range) { run_range(pass, range); });
-}
-
-template <class Pass>
-void run_apply(int64_t rows, int64_t c, const Pass& pass) {
-  for_row_ranges(rows, c, true, [&](const RowRange& range) { run_range(pass, range); });
+template <class T>
+void run(const ApplyPass<T>& pass, int64_t rows) {
+  for_row_ranges(rows, pass.c, kLastFirst, [&](const RowRange& range) { run_range(pass, range); });
 }
 
 // mean[j] and squares[j], the squared deviations from it, of all rows. With tiles of n_t rows: mean
@@ -272,25 +139,6 @@ void merge_tiles(const T* sums, int64_t rows, int64_t c, double* __restrict mean
   }
 }
 
-// The sums of all tiles, in order: [2, c].
-template <class T>
-void add_tiles(const T* sums, int64_t rows, int64_t c, double* __restrict totals) {
-  std::fill_n(totals, 2 * c, 0.0);
-  for (int64_t tile = 0; tile < tiles_of(rows); ++tile) {
-    const T* __restrict sum = sums + tile * 2 * c;
-    for (int64_t j = 0; j < 2 * c; ++j) totals[j] += static_cast<double>(sum[j]);
-  }
-}
-
-struct TileSums;
-struct Totals;
-struct Coefficients;
-
-template <class T>
-void put(T* to, bool accumulate, double value) {
-  *to = static_cast<T>(accumulate ? static_cast<double>(*to) + value : value);
-}
-
 }  // namespace
 
 template <class T>
@@ -299,7 +147,8 @@ void batch_norm_forward(const BatchNormForward<T>& f) {
   const T* sums = f.column_sums;
   if (sums == nullptr) {
     T* own = scratch<TileSums, T>(tiles_of(rows) * 2 * c);
-    run_sums(rows, c, StatisticsPass<T>{f, own});
+    const StatisticsPass<T> pass{f, own};
+    for_row_ranges(rows, c, kFirstFirst, [&](const RowRange& range) { run_range(pass, range); });
     sums = own;
   }
   double* mean = scratch<Totals, double>(2 * c);
@@ -311,7 +160,7 @@ void batch_norm_forward(const BatchNormForward<T>& f) {
     const double inv_std = 1 / std::sqrt(squares[j] / count + f.eps);
     f.mean[j] = static_cast<T>(mean[j]);
     f.inv_std[j] = static_cast<T>(inv_std);
-    scale[j] = static_cast<T>(static_cast<double>(f.gamma[j]) * inv_std);
+    scale[j] = f.gamma[j] * f.inv_std[j];
     if (f.running_mean == nullptr || !std::isfinite(squares[j])) continue;
     const auto follow = [&](T& running, double value) {
       running =
@@ -320,49 +169,24 @@ void batch_norm_forward(const BatchNormForward<T>& f) {
     follow(f.running_mean[j], mean[j]);
     follow(f.running_var[j], squares[j] / (count - 1));
   }
-  run_apply(rows, c, ApplyPass<T>{f.x, f.residual, f.mean, scale, f.beta, f.y, c, f.relu});
+  run(ApplyPass<T>{f.x, f.residual, f.mean, scale, f.beta, f.y, c, f.relu}, rows);
 }
 
 template <class T>
-void batch_norm_evaluation(const BatchNormEvaluation<T>& f) {
+void batch_norm_apply(const BatchNormApply<T>& f) {
   T* scale = scratch<Coefficients, T>(f.c);
   for (int64_t j = 0; j < f.c; ++j) {
-    scale[j] = static_cast<T>(static_cast<double>(f.gamma[j]) /
-                              std::sqrt(static_cast<double>(f.running_var[j]) + f.eps));
+    scale[j] = f.inv_std != nullptr
+                   ? f.gamma[j] * f.inv_std[j]
+                   : static_cast<T>(static_cast<double>(f.gamma[j]) /
+                                    std::sqrt(static_cast<double>(f.var[j]) + f.eps));
   }
-  run_apply(f.rows, f.c,
-            ApplyPass<T>{f.x, f.residual, f.running_mean, scale, f.beta, f.y, f.c, f.relu});
-}
-
-template <class T>
-void batch_norm_backward(const BatchNormBackward<T>& b) {
-  const int64_t rows = b.rows, c = b.c;
-  T* sums = scratch<TileSums, T>(tiles_of(rows) * 2 * c);
-  run_sums(rows, c, BackwardSumsPass<T>{b, sums});
-  double* totals = scratch<Totals, double>(2 * c);
-  add_tiles(sums, rows, c, totals);
-  T* scale = scratch<Coefficients, T>(3 * c);
-  T *slope = scale + c, *offset = scale + 2 * c;
-  const auto count = static_cast<double>(rows);
-  for (int64_t j = 0; j < c; ++j) {
-    const auto inv_std = static_cast<double>(b.inv_std[j]);
-    const double dbeta = totals[j], dgamma = totals[c + j] * inv_std;
-    if (b.dbeta != nullptr) put(b.dbeta + j, b.accumulate_dbeta, dbeta);
-    if (b.dgamma != nullptr) put(b.dgamma + j, b.accumulate_dgamma, dgamma);
-    const double factor = static_cast<double>(b.gamma[j]) * inv_std;
-    scale[j] = static_cast<T>(factor);
-    slope[j] = static_cast<T>(-factor * inv_std * dgamma / count);
-    offset[j] = static_cast<T>(-factor * dbeta / count);
-  }
-  if (b.dx == nullptr && b.dresidual == nullptr) return;
-  run_apply(rows, c, BackwardApplyPass<T>{b, scale, slope, offset});
+  run(ApplyPass<T>{f.x, f.residual, f.mean, scale, f.beta, f.y, f.c, f.relu}, f.rows);
 }
 
 template void batch_norm_forward(const BatchNormForward<float>&);
 template void batch_norm_forward(const BatchNormForward<double>&);
-template void batch_norm_evaluation(const BatchNormEvaluation<float>&);
-template void batch_norm_evaluation(const BatchNormEvaluation<double>&);
-template void batch_norm_backward(const BatchNormBackward<float>&);
-template void batch_norm_backward(const BatchNormBackward<double>&);
+template void batch_norm_apply(const BatchNormApply<float>&);
+template void batch_norm_apply(const BatchNormApply<double>&);
 
 }  // namespace flyball::cpu

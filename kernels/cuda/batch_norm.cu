@@ -159,8 +159,8 @@ __global__ void __launch_bounds__(kEndThreads, 2)
   follow(pass.running_var[column], squares * pass.per_other_row);
 }
 
-// What `mean` and `deviation` are: mean and inv_std of the batch, or running_mean and running_var.
-template <class T, bool kRunning>
+// deviation: var, or inv_std.
+template <class T, bool kVar>
 struct ApplyPass {
   const T *x, *residual;
   const Accumulator<T>*mean, *deviation, *gamma, *beta;
@@ -172,9 +172,8 @@ struct ApplyPass {
 };
 
 // registers: <= 132
-template <class T, bool kRunning>
-__global__ void __launch_bounds__(kColumnThreads)
-    batch_norm_apply_kernel(ApplyPass<T, kRunning> pass) {
+template <class T, bool kVar>
+__global__ void __launch_bounds__(kColumnThreads) batch_norm_apply_kernel(ApplyPass<T, kVar> pass) {
   using A = Accumulator<T>;
   const bool aligned =
       are_aligned(pass.x, pass.y) && (pass.residual == nullptr || are_aligned(pass.residual));
@@ -194,7 +193,7 @@ __global__ void __launch_bounds__(kColumnThreads)
   const Four<A> beta = column_values(pass.beta, at.slot);
 #pragma unroll
   for (int j = 0; j < 4; ++j) {
-    const A inv_std = kRunning ? A{1} / sqrt(deviation.at[j] + pass.eps) : deviation.at[j];
+    const A inv_std = kVar ? A{1} / sqrt(deviation.at[j] + pass.eps) : deviation.at[j];
     const A scale = gamma.at[j] * inv_std;
 #pragma unroll
     for (int i = 0; i < kApplyRows; ++i) {
@@ -206,12 +205,23 @@ __global__ void __launch_bounds__(kColumnThreads)
   for (int i = 0; i < kApplyRows; ++i) store_vector(pass.y + element(i), slot(i), x[i]);
 }
 
-template <class T, bool kRunning>
-void launch_apply(ApplyPass<T, kRunning> pass, cudaStream_t stream) {
-  pass.grid = apply_grid(pass.rows, pass.c, kApplyRows);
-  launch(batch_norm_apply_kernel<T, kRunning>, "batch_norm_apply",
-         {.grid = static_cast<unsigned>(pass.grid.blocks()), .block = kColumnThreads}, stream,
-         pass);
+template <class T, bool kVar>
+void launch_apply(const BatchNormApply<T>& f, cudaStream_t stream) {
+  const ColumnGrid grid = apply_grid(f.rows, f.c, kApplyRows);
+  launch(batch_norm_apply_kernel<T, kVar>, "batch_norm_apply",
+         {.grid = static_cast<unsigned>(grid.blocks()), .block = kColumnThreads}, stream,
+         ApplyPass<T, kVar>{.x = f.x,
+                            .residual = f.residual,
+                            .mean = f.mean,
+                            .deviation = kVar ? f.var : f.inv_std,
+                            .gamma = f.gamma,
+                            .beta = f.beta,
+                            .y = f.y,
+                            .rows = f.rows,
+                            .c = f.c,
+                            .eps = static_cast<Accumulator<T>>(f.eps),
+                            .relu = f.relu,
+                            .grid = grid});
 }
 
 template <class T, class S>
@@ -254,16 +264,16 @@ void batch_norm_forward(const BatchNormForward<T>& f, cudaStream_t stream) {
            SumsPass<T>{f.x, sums, f.rows, f.c, grid});
     launch_statistics(f, sums, grid.groups, grid.group_rows, stream);
   }
-  launch_apply<T, false>({.x = f.x,
-                          .residual = f.residual,
-                          .mean = f.mean,
-                          .deviation = f.inv_std,
-                          .gamma = f.gamma,
-                          .beta = f.beta,
-                          .y = f.y,
-                          .rows = f.rows,
-                          .c = f.c,
-                          .relu = f.relu},
+  launch_apply<T, false>(BatchNormApply<T>{.x = f.x,
+                                           .gamma = f.gamma,
+                                           .beta = f.beta,
+                                           .residual = f.residual,
+                                           .mean = f.mean,
+                                           .inv_std = f.inv_std,
+                                           .y = f.y,
+                                           .rows = f.rows,
+                                           .c = f.c,
+                                           .relu = f.relu},
                          stream);
 }
 
@@ -273,19 +283,8 @@ int64_t batch_norm_forward_workspace_bytes(const BatchNormForward<T>& f) {
 }
 
 template <class T>
-void batch_norm_evaluation(const BatchNormEvaluation<T>& f, cudaStream_t stream) {
-  launch_apply<T, true>({.x = f.x,
-                         .residual = f.residual,
-                         .mean = f.running_mean,
-                         .deviation = f.running_var,
-                         .gamma = f.gamma,
-                         .beta = f.beta,
-                         .y = f.y,
-                         .rows = f.rows,
-                         .c = f.c,
-                         .eps = static_cast<Accumulator<T>>(f.eps),
-                         .relu = f.relu},
-                        stream);
+void batch_norm_apply(const BatchNormApply<T>& f, cudaStream_t stream) {
+  f.inv_std != nullptr ? launch_apply<T, false>(f, stream) : launch_apply<T, true>(f, stream);
 }
 
 template void batch_norm_forward(const BatchNormForward<float>&, cudaStream_t);
@@ -294,8 +293,8 @@ template void batch_norm_forward(const BatchNormForward<bf16>&, cudaStream_t);
 template int64_t batch_norm_forward_workspace_bytes(const BatchNormForward<float>&);
 template int64_t batch_norm_forward_workspace_bytes(const BatchNormForward<double>&);
 template int64_t batch_norm_forward_workspace_bytes(const BatchNormForward<bf16>&);
-template void batch_norm_evaluation(const BatchNormEvaluation<float>&, cudaStream_t);
-template void batch_norm_evaluation(const BatchNormEvaluation<double>&, cudaStream_t);
-template void batch_norm_evaluation(const BatchNormEvaluation<bf16>&, cudaStream_t);
+template void batch_norm_apply(const BatchNormApply<float>&, cudaStream_t);
+template void batch_norm_apply(const BatchNormApply<double>&, cudaStream_t);
+template void batch_norm_apply(const BatchNormApply<bf16>&, cudaStream_t);
 
 }  // namespace flyball::cuda

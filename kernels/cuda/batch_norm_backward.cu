@@ -10,6 +10,12 @@ namespace {
 constexpr int kSumRows = 2;    // of a thread: three loads each in flight
 constexpr int kApplyRows = 2;  // of a thread: up to five loads each in flight
 
+// Of the passes over the rows, at least, on a multiprocessor.
+template <class T>
+constexpr int kSumBlocks = sizeof(Accumulator<T>) == 4 ? 4 : 2;
+template <class T, bool kByX>
+constexpr int kApplyBlocks = kByX ? kSumBlocks<T> * 3 / 4 : kSumBlocks<T>;
+
 template <class T>
 struct BackwardPass {
   BatchNormBackward<T> operation;
@@ -18,24 +24,42 @@ struct BackwardPass {
   Accumulator<T>* coefficients;  // [3, c]: dx = [0] dz + [1] (x - mean) + [2]
 };
 
-// dy where y > 0, else 0.
-template <class A>
-__device__ void mask(const Four<A>& y, Four<A>& dy) {
-#pragma unroll
-  for (int j = 0; j < 4; ++j) dy.at[j] = y.at[j] > 0 ? dy.at[j] : A{0};
-}
+// What the ReLU let through of the thread's columns: told by x (kByX), or by y where there is one.
+template <bool kByX, class A>
+struct Gate {
+  bool by_y;
+  Four<A> scale, beta;  // kByX: gamma * inv_std, beta
 
-// registers: <= 96
-template <class T>
-__global__ void __launch_bounds__(kColumnThreads)
+  // dy becomes dz.
+  __device__ void close(const Four<A>& y, const Four<A>& x, const Four<A>& mean,
+                        Four<A>& dy) const {
+    if (!kByX && !by_y) return;
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      const A value = kByX ? (x.at[j] - mean.at[j]) * scale.at[j] + beta.at[j] : y.at[j];
+      dy.at[j] = value > 0 ? dy.at[j] : A{0};
+    }
+  }
+};
+
+// registers: <= 128
+template <class T, bool kByX>
+__global__ void __launch_bounds__(kColumnThreads, kSumBlocks<T>)
     batch_norm_backward_sums_kernel(BackwardPass<T> pass) {
   using A = Accumulator<T>;
   __shared__ double of_threads[8][kColumnThreads];
   const BatchNormBackward<T>& b = pass.operation;
-  const bool relu = b.y != nullptr;
-  const ThreadRows at =
-      rows_of_thread(pass.grid, b.rows, b.c, are_aligned(b.x, b.dy) && (!relu || are_aligned(b.y)));
+  const ThreadRows at = rows_of_thread(
+      pass.grid, b.rows, b.c, are_aligned(b.x, b.dy) && (b.y == nullptr || are_aligned(b.y)));
   const Four<A> mean = column_values(b.mean, at.slot);
+  Gate<kByX, A> gate{.by_y = b.y != nullptr};
+  if (kByX) {
+    gate.scale = column_values(b.gamma, at.slot);
+    gate.beta = column_values(b.beta, at.slot);
+    const Four<A> inv_std = column_values(b.inv_std, at.slot);
+#pragma unroll
+    for (int j = 0; j < 4; ++j) gate.scale.at[j] *= inv_std.at[j];
+  }
   A sums[8] = {};
   for (int64_t row = at.first; row < at.end; row += kSumRows * at.height) {
     Four<A> x[kSumRows], dz[kSumRows], y[kSumRows];
@@ -44,11 +68,11 @@ __global__ void __launch_bounds__(kColumnThreads)
       const int64_t at_row = row + i * at.height;
       x[i] = load(b.x + at_row * b.c, at.slot_of(at_row));
       dz[i] = load(b.dy + at_row * b.c, at.slot_of(at_row));
-      if (relu) y[i] = load(b.y + at_row * b.c, at.slot_of(at_row));
+      if (!kByX && gate.by_y) y[i] = load(b.y + at_row * b.c, at.slot_of(at_row));
     }
 #pragma unroll
     for (int i = 0; i < kSumRows; ++i) {
-      if (relu) mask(y[i], dz[i]);  // rows beyond the end have dz = 0
+      gate.close(y[i], x[i], mean, dz[i]);  // rows beyond the end have dz = 0
 #pragma unroll
       for (int j = 0; j < 4; ++j) {
         sums[j] += dz[i].at[j];
@@ -117,9 +141,9 @@ __device__ bool apply_is_aligned(const BatchNormBackward<T>& b) {
   return fits(b.x) && fits(b.dy) && fits(b.y) && fits(b.dx) && fits(b.dresidual);
 }
 
-// registers: <= 112
-template <class T>
-__global__ void __launch_bounds__(kColumnThreads)
+// registers: <= 128
+template <class T, bool kByX>
+__global__ void __launch_bounds__(kColumnThreads, kApplyBlocks<T, kByX>)
     batch_norm_backward_apply_kernel(BackwardPass<T> pass) {
   using A = Accumulator<T>;
   const BatchNormBackward<T>& b = pass.operation;
@@ -134,14 +158,19 @@ __global__ void __launch_bounds__(kColumnThreads)
   Four<A> dz[kApplyRows], x[kApplyRows] = {}, y[kApplyRows];
   Four<A> dx[kApplyRows] = {}, dresidual[kApplyRows] = {};
   read(true, b.dy, dz);
-  read(b.y != nullptr, b.y, y);
+  read(!kByX && b.y != nullptr, b.y, y);
   read(b.dx != nullptr, b.x, x);
   read(b.dx != nullptr && b.accumulate_dx, b.dx, dx);
   read(b.dresidual != nullptr && b.accumulate_dresidual, b.dresidual, dresidual);
-#pragma unroll
-  for (int i = 0; i < kApplyRows; ++i) {
-    if (b.y != nullptr) mask(y[i], dz[i]);
+  Gate<kByX, A> gate{.by_y = b.y != nullptr};
+  Four<A> mean = {};
+  if (kByX) {
+    mean = column_values(b.mean, at.slot);
+    gate.scale = column_values(pass.coefficients, at.slot);
+    gate.beta = column_values(b.beta, at.slot);
   }
+#pragma unroll
+  for (int i = 0; i < kApplyRows; ++i) gate.close(y[i], x[i], mean, dz[i]);
   if (b.dresidual != nullptr) {
 #pragma unroll
     for (int i = 0; i < kApplyRows; ++i) {
@@ -151,8 +180,8 @@ __global__ void __launch_bounds__(kColumnThreads)
     }
   }
   if (b.dx == nullptr) return;
-  const Four<A> mean = column_values(b.mean, at.slot);
-  const Four<A> scale = column_values(pass.coefficients, at.slot);
+  if (!kByX) mean = column_values(b.mean, at.slot);  // where registers are short, no earlier
+  const Four<A> scale = kByX ? gate.scale : column_values(pass.coefficients, at.slot);
   const Four<A> slope = column_values(pass.coefficients + b.c, at.slot);
   const Four<A> offset = column_values(pass.coefficients + 2 * b.c, at.slot);
 #pragma unroll
@@ -166,22 +195,28 @@ __global__ void __launch_bounds__(kColumnThreads)
   }
 }
 
-}  // namespace
-
-template <class T>
-void batch_norm_backward(const BatchNormBackward<T>& b, cudaStream_t stream) {
+template <class T, bool kByX>
+void launch_passes(const BatchNormBackward<T>& b, cudaStream_t stream) {
   BackwardPass<T> pass{b, column_grid(b.rows, b.c), static_cast<double*>(b.workspace), nullptr};
   pass.coefficients = reinterpret_cast<Accumulator<T>*>(pass.sums + pass.grid.groups * 2 * b.c);
-  launch(batch_norm_backward_sums_kernel<T>, "batch_norm_backward_sums",
+  launch(batch_norm_backward_sums_kernel<T, kByX>, "batch_norm_backward_sums",
          {.grid = static_cast<unsigned>(pass.grid.blocks()), .block = kColumnThreads}, stream,
          pass);
   launch(batch_norm_backward_coefficients_kernel<T>, "batch_norm_backward_coefficients",
          {.grid = end_blocks(b.c), .block = kEndThreads}, stream, pass);
   if (b.dx == nullptr && b.dresidual == nullptr) return;
   pass.grid = apply_grid(b.rows, b.c, kApplyRows);
-  launch(batch_norm_backward_apply_kernel<T>, "batch_norm_backward_apply",
+  launch(batch_norm_backward_apply_kernel<T, kByX>, "batch_norm_backward_apply",
          {.grid = static_cast<unsigned>(pass.grid.blocks()), .block = kColumnThreads}, stream,
          pass);
+}
+
+}  // namespace
+
+template <class T>
+void batch_norm_backward(const BatchNormBackward<T>& b, cudaStream_t stream) {
+  b.y == nullptr&& b.beta != nullptr ? launch_passes<T, true>(b, stream)
+                                     : launch_passes<T, false>(b, stream);
 }
 
 template <class T>

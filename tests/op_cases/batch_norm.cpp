@@ -12,13 +12,16 @@ struct Options {
   bool accumulate = false;   // backward
   bool running = true;       // forward: running statistics follow
   bool dx = true;            // backward: dx and dresidual are wanted
+  bool inv_std = false;      // apply: in place of var
+  bool gate_by_x = false;    // backward with ReLU: beta in place of y
   Values x = normal(0.5, 2);
 };
 
 std::string name_of(const char* pass, int64_t rows, int64_t c, const Options& o) {
   return str(pass, " ", rows, "x", c, o.relu ? " relu" : "", o.residual ? " residual" : "",
              o.column_sums ? " column sums" : "", o.accumulate ? " accumulate" : "",
-             o.running ? "" : " no running statistics", o.dx ? "" : " parameters alone");
+             o.running ? "" : " no running statistics", o.dx ? "" : " parameters alone",
+             o.gate_by_x ? " by x" : "");
 }
 
 Operand parameter(const char* name, int64_t c, Values values) {
@@ -150,31 +153,34 @@ OpCase forward_case(int64_t rows, int64_t c, const Options& o = {}) {
   return op;
 }
 
-OpCase evaluation_case(int64_t rows, int64_t c, const Options& o = {}) {
-  OpCase op{.operation = "batch_norm", .name = name_of("evaluation", rows, c, o)};
-  op.operands = {{.name = "x", .shape = {rows, c}, .values = o.x},
-                 parameter("gamma", c, normal(1, 0.5)),
-                 parameter("beta", c, normal()),
-                 parameter("running_mean", c, normal(0.5)),
-                 parameter("running_var", c, integers(1, 9)),
-                 {.name = "y", .shape = {rows, c}, .role = Role::output, .tolerance = {12, 12}}};
+OpCase apply_case(int64_t rows, int64_t c, const Options& o = {}) {
+  OpCase op{.operation = "batch_norm",
+            .name = name_of(o.inv_std ? "apply" : "evaluation", rows, c, o)};
+  op.operands = {
+      {.name = "x", .shape = {rows, c}, .values = o.x},
+      parameter("gamma", c, normal(1, 0.5)),
+      parameter("beta", c, normal()),
+      parameter("mean", c, normal(0.5)),
+      o.inv_std ? parameter("inv_std", c, normal(0.6, 0.1)) : parameter("var", c, integers(1, 9)),
+      {.name = "y", .shape = {rows, c}, .role = Role::output, .tolerance = {12, 12}}};
   if (o.residual) op.operands.push_back({.name = "residual", .shape = {rows, c}});
-  set_kernel<cpu::batch_norm_evaluation<float>, cpu::batch_norm_evaluation<double>,
-             reference::batch_norm_evaluation, cuda::batch_norm_evaluation<float>,
-             cuda::batch_norm_evaluation<double>, cuda::batch_norm_evaluation<bf16>>(
+  set_kernel<cpu::batch_norm_apply<float>, cpu::batch_norm_apply<double>,
+             reference::batch_norm_apply, cuda::batch_norm_apply<float>,
+             cuda::batch_norm_apply<double>, cuda::batch_norm_apply<bf16>>(
       op, [=](auto zero, const Operands& operands) {
         using T = decltype(zero);
         using A = Accumulator<T>;
-        return BatchNormEvaluation<T>{.x = operands.get<T>("x"),
-                                      .gamma = operands.get<A>("gamma"),
-                                      .beta = operands.get<A>("beta"),
-                                      .residual = operands.get<T>("residual"),
-                                      .running_mean = operands.get<A>("running_mean"),
-                                      .running_var = operands.get<A>("running_var"),
-                                      .y = operands.get<T>("y"),
-                                      .rows = rows,
-                                      .c = c,
-                                      .relu = o.relu};
+        return BatchNormApply<T>{.x = operands.get<T>("x"),
+                                 .gamma = operands.get<A>("gamma"),
+                                 .beta = operands.get<A>("beta"),
+                                 .residual = operands.get<T>("residual"),
+                                 .mean = operands.get<A>("mean"),
+                                 .var = operands.get<A>("var"),
+                                 .inv_std = operands.get<A>("inv_std"),
+                                 .y = operands.get<T>("y"),
+                                 .rows = rows,
+                                 .c = c,
+                                 .relu = o.relu};
       });
   op.magnitude = [=, operands = op.operands](const Operands& before, const Operands&) {
     const auto value = [&](const char* name, int64_t i) {
@@ -183,10 +189,10 @@ OpCase evaluation_case(int64_t rows, int64_t c, const Options& o = {}) {
     Numbers scale(operands.size());
     for (int64_t i = 0; i < rows * c; ++i) {
       const int64_t j = i % c;
+      const double inv_std = o.inv_std ? value("inv_std", j) : 1 / std::sqrt(value("var", j));
       scale[index_of(operands, "y")].push_back(
-          value("gamma", j) * (value("x", i) + value("running_mean", j)) /
-              std::sqrt(value("running_var", j)) +
-          value("beta", j) + (o.residual ? value("residual", i) : 0));
+          value("gamma", j) * (value("x", i) + value("mean", j)) * inv_std + value("beta", j) +
+          (o.residual ? value("residual", i) : 0));
     }
     return scale;
   };
@@ -202,6 +208,7 @@ BatchNormBackward<T> backward_of(const Operands& operands, int64_t rows, int64_t
           .y = operands.get<T>("y"),
           .dy = operands.get<T>("dy"),
           .gamma = operands.get<A>("gamma"),
+          .beta = operands.get<A>("beta"),
           .mean = operands.get<A>("mean"),
           .inv_std = operands.get<A>("inv_std"),
           .dx = operands.get<T>("dx"),
@@ -268,7 +275,16 @@ OpCase backward_case(int64_t rows, int64_t c, const Options& o = {}) {
                  parameter("inv_std", c, normal(1, 0.1)),
                  parameter_gradient("dgamma"),
                  parameter_gradient("dbeta")};
-  if (o.relu) op.operands.push_back({.name = "y", .shape = {rows, c}, .values = integers(0, 3)});
+  if (o.gate_by_x) {
+    // Multiples of 1/4 that every type holds, and none at the ReLU's edge.
+    op.operands[0].values = integers(-8, 8);
+    op.operands[2] = parameter("gamma", c, integers(-2, 2));
+    op.operands[3] = parameter("mean", c, integers(-3, 3));
+    op.operands[4] = parameter("inv_std", c, constant(0.5));
+    op.operands.push_back(parameter("beta", c, constant(0.25)));
+  } else if (o.relu) {
+    op.operands.push_back({.name = "y", .shape = {rows, c}, .values = integers(0, 3)});
+  }
   const auto gradient = [&](const char* name) {
     op.operands.push_back({.name = name, .shape = {rows, c}, .role = role, .tolerance = tolerance});
   };
@@ -285,7 +301,7 @@ OpCase backward_case(int64_t rows, int64_t c, const Options& o = {}) {
   };
   const double elements = static_cast<double>(rows * c);
   op.flops = elements * 9;
-  op.bytes = 4 * elements * (5 + (o.relu ? 2 : 0) + (o.residual ? 1 : 0));
+  op.bytes = 4 * elements * (5 + (o.relu && !o.gate_by_x ? 2 : 0) + (o.residual ? 1 : 0));
   return op;
 }
 
@@ -299,11 +315,17 @@ void add_tests(std::vector<OpCase>& cases) {
       for (const bool residual : {false, true}) {
         const Options o{.relu = relu, .residual = residual};
         cases.push_back(forward_case(rows, c, o));
-        cases.push_back(evaluation_case(rows, c, o));
+        cases.push_back(apply_case(rows, c, o));
         cases.push_back(backward_case(rows, c, o));
         Options other = o;
+        other.inv_std = true;
+        cases.push_back(apply_case(rows, c, other));
+        other = o;
         other.accumulate = true;
         cases.push_back(backward_case(rows, c, other));
+        if (relu && !residual) {
+          cases.push_back(backward_case(rows, c, {.relu = true, .gate_by_x = true}));
+        }
         other = o;
         other.column_sums = true;
         cases.push_back(forward_case(rows, c, other));
@@ -328,10 +350,11 @@ void add_benchmarks(std::vector<OpCase>& cases) {
   for (const auto& [rows, c] : shapes) {
     cases.push_back(forward_case(rows, c, {.relu = true}));
     cases.push_back(forward_case(rows, c, {.relu = true, .residual = true, .column_sums = true}));
-    cases.push_back(evaluation_case(rows, c, {.relu = true}));
-    cases.push_back(backward_case(rows, c, {.relu = true}));
+    cases.push_back(apply_case(rows, c, {.relu = true}));
+    cases.push_back(apply_case(rows, c, {.relu = true, .residual = true, .inv_std = true}));
+    cases.push_back(backward_case(rows, c, {.relu = true, .gate_by_x = true}));
     cases.push_back(backward_case(rows, c, {.relu = true, .residual = true}));
-    for (size_t i = cases.size() - 5; i < cases.size(); ++i) cases[i].benchmark = true;
+    for (size_t i = cases.size() - 6; i < cases.size(); ++i) cases[i].benchmark = true;
   }
 }
 

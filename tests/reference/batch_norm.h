@@ -55,12 +55,12 @@ inline void batch_norm_forward(const BatchNormForward<double>& f) {
   }
 }
 
-inline void batch_norm_evaluation(const BatchNormEvaluation<double>& f) {
+inline void batch_norm_apply(const BatchNormApply<double>& f) {
   for (int64_t i = 0; i < f.rows * f.c; ++i) {
     const int64_t j = i % f.c;
-    f.y[i] =
-        normalized(f.x[i], f.running_mean[j], 1 / std::sqrt(f.running_var[j] + f.eps), f.gamma[j],
-                   f.beta[j], f.residual != nullptr ? f.residual + i : nullptr, f.relu);
+    const double inv_std = f.inv_std != nullptr ? f.inv_std[j] : 1 / std::sqrt(f.var[j] + f.eps);
+    f.y[i] = normalized(f.x[i], f.mean[j], inv_std, f.gamma[j], f.beta[j],
+                        f.residual != nullptr ? f.residual + i : nullptr, f.relu);
   }
 }
 
@@ -69,7 +69,12 @@ inline void put(double* to, bool accumulate, double value) {
 }
 
 inline double masked(const BatchNormBackward<double>& b, int64_t i) {
-  return b.y == nullptr || b.y[i] > 0 ? b.dy[i] : 0;
+  if (b.y != nullptr) return b.y[i] > 0 ? b.dy[i] : 0;
+  if (b.beta == nullptr) return b.dy[i];
+  const int64_t j = i % b.c;
+  const double y =
+      normalized(b.x[i], b.mean[j], b.inv_std[j], b.gamma[j], b.beta[j], nullptr, false);
+  return y > 0 ? b.dy[i] : 0;
 }
 
 inline void batch_norm_backward(const BatchNormBackward<double>& b) {
