@@ -90,6 +90,8 @@ MUTATIONS = [
              "return row < end ? slot : Slot{slot.begin};", "return slot;", "out of bounds|" + WRONG),
     Mutation("batch norm: sums take dy where the ReLU was 0", "batch_norm_backward", "batch_norm",
              "gate.close(y[i], x[i], mean, dz[i]);  // rows", "// rows", WRONG),
+    Mutation("batch norm: the gate by x leaves out beta", "batch_norm_backward", "batch_norm",
+             "* scale.at[j] + beta.at[j] : y.at[j]", "* scale.at[j] : y.at[j]", WRONG),
 ]
 CONTROL = Mutation("adam as it is", "adam", "adam", "", "", r"\| +0 failed")
 
