@@ -19,7 +19,6 @@ void visit_common(Options& options, const Visit& visit) {
   visit("device", options.device);
   visit("residence", options.residence);
   visit("eager", options.eager);
-  visit("recompute", options.recompute);
   visit("precision", options.precision);
   visit("threads", options.threads);
   visit("limit_train", options.limit_train);
