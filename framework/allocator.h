@@ -11,7 +11,7 @@ struct AllocatorCounters {
   int64_t peak_live_bytes = 0;
   int64_t cached_bytes = 0;  // of the system's, and free
   int64_t requests = 0;
-  int64_t system_allocations = 0;  // segments
+  int64_t system_allocations = 0;  // segments; passed through, requests
 };
 
 // Memory of one device. Caching: segments from the system are divided into blocks, a Heap for each

@@ -109,7 +109,8 @@ class SavedTensor {
   SavedTensor() = default;  // nothing kept
   SavedTensor(const Tensor& tensor, const char* what)
       : tensor_(tensor), version_(tensor.version()), what_(what) {}
-  SavedTensor(std::shared_ptr<Recomputed> recomputed) : recomputed_(std::move(recomputed)) {}
+  explicit SavedTensor(std::shared_ptr<Recomputed> recomputed)
+      : recomputed_(std::move(recomputed)) {}
   SavedTensor(const Variable& x, const char* what);  // as x says
   const Tensor& get(const Stream& stream) const;
 

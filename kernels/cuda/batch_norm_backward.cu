@@ -215,7 +215,7 @@ void launch_passes(const BatchNormBackward<T>& b, cudaStream_t stream) {
 
 template <class T>
 void batch_norm_backward(const BatchNormBackward<T>& b, cudaStream_t stream) {
-  b.y == nullptr&& b.beta != nullptr ? launch_passes<T, true>(b, stream)
+  b.y == nullptr && b.beta != nullptr ? launch_passes<T, true>(b, stream)
                                      : launch_passes<T, false>(b, stream);
 }
 
