@@ -159,7 +159,7 @@ __global__ void __launch_bounds__(kColumnThreads, kApplyBlocks<T, kByX>)
   Four<A> dx[kApplyRows] = {}, dresidual[kApplyRows] = {};
   read(true, b.dy, dz);
   read(!kByX && b.y != nullptr, b.y, y);
-  read(b.dx != nullptr, b.x, x);
+  read(kByX || b.dx != nullptr, b.x, x);
   read(b.dx != nullptr && b.accumulate_dx, b.dx, dx);
   read(b.dresidual != nullptr && b.accumulate_dresidual, b.dresidual, dresidual);
   Gate<kByX, A> gate{.by_y = b.y != nullptr};
