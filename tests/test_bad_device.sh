@@ -48,9 +48,9 @@ else
   done
 fi
 
-# 8 MB hold the parameters, not the batch; the same folder serves the next run.
+# 24 MB hold the parameters, not the batch; the same folder serves the next run.
 if [ -n "$simulated" ]; then
-  launcher=("${with[@]}" SIMULATED_GPU_MEMORY=8M)
+  launcher=("${with[@]}" SIMULATED_GPU_MEMORY=24M)
   refused "allocator: out of memory on cuda:0: requested [0-9]+ bytes, free [0-9]+, cached [0-9]+.*, live [0-9]+$" \
     --epochs 1 --batch-size 5000 --json --device cuda --out full
   [ ! -e full ] || fail "left behind: $(ls full)"
