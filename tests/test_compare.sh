@@ -84,6 +84,13 @@ says "4 of 8 runs are already done" err
 same "$(wc -l <plain/results.csv)" 9 "lines of results.csv"
 same "$(timeless plain/results.csv | head -n 5)" "$(timeless first.csv)" "rows of before"
 
+# What an earlier call left undone is told, and is not this call's failure.
+cp -r plain grown
+rm grown/runs/mnist_mlp/constant/lr-0.001/seed-2/summary.json
+call 0 --model mnist_mlp --schedules linear --epochs 2 --threshold 0.7 --out grown "${few[@]}"
+says "10 of 11 runs complete, 0 failed, 1 to do" out
+call 0 "${grid[@]}" --out grown "${few[@]}"
+
 # Another configuration is refused, and everything stays as it is.
 before=$(digest plain)
 refuse "mnist_mlp there has --epochs '2', here '3'" "${grid[@]}" --epochs 3 --out plain "${few[@]}"

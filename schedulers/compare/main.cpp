@@ -109,19 +109,20 @@ void estimate(const Plan& plan, CompareOptions& options) {
                left.size(), options.runner.jobs, duration_text(all).c_str());
 }
 
-// Writes every result of the folder; how many runs failed or are missing.
-size_t write_results(const Plan& plan, const RunnerOptions& options) {
+// Writes every result of the folder; how many of the asked cells failed or are missing.
+size_t write_results(const Plan& plan, const std::vector<Cell>& asked,
+                     const RunnerOptions& options) {
   std::vector<Run> runs;
   std::vector<Failure> failures;
-  size_t missing = 0;
+  std::set<fs::path> unfinished;
   for (const Cell& cell : plan.cells) {
     const fs::path folder = options.out / cell_folder(cell);
+    unfinished.insert(cell_folder(cell));
     if (std::optional<Run> run = read_run(folder, plan.task(cell.model), cell); run.has_value()) {
       runs.push_back(std::move(*run));
+      unfinished.erase(cell_folder(cell));
     } else if (const auto error = read_failure(folder); error.has_value()) {
       failures.push_back({.cell = cell, .error = *error});
-    } else {
-      ++missing;
     }
   }
   const std::vector<Row> rows = make_rows(runs, plan);
@@ -141,13 +142,15 @@ size_t write_results(const Plan& plan, const RunnerOptions& options) {
                                                              .comparisons = comparisons}));
   std::printf("%s%s\n", results_table(groups, plan).c_str(),
               comparisons_table(comparisons, plan.baselines).c_str());
-  if (!failures.empty() || missing > 0) {
+  if (!unfinished.empty()) {
     std::printf("%zu of %zu runs complete, %zu failed, %zu to do\n", rows.size(), plan.cells.size(),
-                failures.size(), missing);
+                failures.size(), unfinished.size() - failures.size());
   }
   std::printf("results  %s\nreport   %s\n", (options.out / "results.csv").c_str(),
               (options.out / "report.html").c_str());
-  return failures.size() + missing;
+  return static_cast<size_t>(std::count_if(asked.begin(), asked.end(), [&](const Cell& cell) {
+    return unfinished.contains(cell_folder(cell));
+  }));
 }
 
 // Bad input is thrown as Error before anything is written; what fails later as anything else.
@@ -169,7 +172,7 @@ int compare(CompareOptions options) {
   try {
     write_plan(out / "plan.json", plan);
     run_cells(plan, options.plan.cells, options.runner);
-    const size_t unfinished = write_results(plan, options.runner);
+    const size_t unfinished = write_results(plan, options.plan.cells, options.runner);
     if (caught_signal() != 0) {
       std::fprintf(stderr, "compare_schedules: stopped; the same command goes on from here\n");
       return 128 + caught_signal();
