@@ -15,7 +15,7 @@
 #include "framework/progress.h"
 #include "framework/run.h"
 #include "kernels/cpu/parallel.h"
-#include "models/malloc_settings.h"
+#include "models/process_settings.h"
 #include "schedulers/schedules.h"
 
 namespace {
@@ -154,6 +154,7 @@ void parse(CLI::App& app, TrainingOptions& options, int argc, char** argv) {
 
 int main(int argc, char** argv) {
   keep_freed_memory();
+  flush_subnormals();
   try {
     TrainingOptions options;
     CLI::App app("Times whole training steps of a model on one fixed batch.", "bench_training");

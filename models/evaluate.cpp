@@ -8,6 +8,7 @@
 #include "framework/progress.h"
 #include "kernels/cpu/parallel.h"
 #include "models/command_line.h"
+#include "models/process_settings.h"
 #include "models/run_config.h"
 #include "models/saved_model.h"
 #include "models/terminal.h"
@@ -136,5 +137,6 @@ int evaluate_model(int argc, char** argv) {
 }  // namespace flyball
 
 int main(int argc, char** argv) {
+  flyball::flush_subnormals();
   return flyball::run_main("evaluate", [&] { return flyball::evaluate_model(argc, argv); });
 }

@@ -8,6 +8,7 @@
 
 #include "kernels/cpu/parallel.h"
 #include "models/command_line.h"
+#include "models/process_settings.h"
 #include "models/run_config.h"
 #include "models/saved_model.h"
 #include "models/terminal.h"
@@ -118,5 +119,6 @@ int predict_inputs(int argc, char** argv) {
 }  // namespace flyball
 
 int main(int argc, char** argv) {
+  flyball::flush_subnormals();
   return flyball::run_main("predict", [&] { return flyball::predict_inputs(argc, argv); });
 }
